@@ -91,6 +91,9 @@ bench-versus: $(VENV) ## Compare server CPU per call with another revision: make
 	@test -n "$(REV)" || { echo "bench-versus: set REV=REVISION, a commit, tag or branch of this clone" >&2; exit 2; }
 	@$(PY) bench/bench_versus.py "$(REV)" $(OPTIONS)
 
+bench-keys: $(VENV) ## Compare a get by key with one by name, and Recall with five conditions with one without
+	@$(PY) bench/bench_keys.py $(OPTIONS)
+
 bench-peers: $(VENV) ## Compare speed with chroma and mem0, which it installs (OPTIONS="--memories 1000 --seconds 2")
 	@$(PY) bench/bench_peers.py $(OPTIONS)
 

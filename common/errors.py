@@ -90,9 +90,13 @@ class NotFound(SomaBrainError):
 
 
 class AlreadyExists(SomaBrainError):
-    """The name, or the request id with another body, is taken."""
+    """The name, the key, or the request id with another body, is taken; `holder`: the memory that has the key."""
 
     reason = "ALREADY_EXISTS"
+
+    def __init__(self, message: str, *, holder: str = "") -> None:
+        super().__init__(message, metadata={"holder": holder} if holder else None)
+        self.holder = holder
 
 
 class Aborted(SomaBrainError):

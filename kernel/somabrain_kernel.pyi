@@ -66,6 +66,16 @@ class Filter(Protocol):
     def create_until_us(self) -> int | None: ...
     @property
     def pinned(self) -> bool | None: ...
+    @property
+    def key_prefix(self) -> str: ...
+    @property
+    def conditions(self) -> Sequence[tuple[str, int, Sequence[str]]]:
+        """Label, number of the operator in the contract, and values."""
+
+    @property
+    def any_of(self) -> Sequence[Filter]: ...
+    @property
+    def none_of(self) -> Sequence[Filter]: ...
 
 @final
 class Index:
@@ -94,7 +104,7 @@ class Index:
         """Number of memories, including expired ones."""
 
     def keys(self) -> list[str]:
-        """Return the terms, labels, sessions and subjects of all memories, each after the letter of its kind."""
+        """Return the terms, labels, sessions, subjects and keys of all memories, each after the letter of its kind."""
 
     def apply(
         self,
@@ -107,6 +117,16 @@ class Index:
 
         Raises:
             RuntimeError: this update, or one before, failed; the index is of no use any more.
+        """
+
+    def expired(self, after_us: int, until_us: int) -> list[int]:
+        """Return the ids of memories whose expiry is after `after_us` and not after `until_us`."""
+
+    def set_expiries(self, expiries: Sequence[tuple[int, int]]) -> None:
+        """Change when memories expire, each by its id, in microseconds since 1970; unknown ids are ignored.
+
+        Raises:
+            RuntimeError: as of `apply`.
         """
 
     def set_tokens(self, token_rows: Sequence[_TokenRow], complete: bool) -> None:
@@ -146,6 +166,7 @@ class Index:
         memory_filter: Filter | None,
         limit: int,
         top_k: int,
+        skip: int,
         contiguity: bool,
         bias: bool,
         age_from_s: float,
@@ -168,6 +189,7 @@ class Index:
             memory_filter: what memories must match.
             limit: maximum candidates by words, and by vector.
             top_k: maximum number of memories returned.
+            skip: number of the best memories to leave out before.
             contiguity: whether neighbours in a session boost each other.
             bias: whether recency and salience count.
             age_from_s: time that age is measured from, in seconds since 1970.

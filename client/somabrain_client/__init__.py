@@ -7,6 +7,7 @@ async with MemoryClient("localhost:50052", token=Path("/var/run/secrets/token"))
 
 from typing import TYPE_CHECKING
 
+from somabrain_client.base_client import key_name
 from somabrain_client.changes import Change, ChangeType, Checkpoint, ExportedMemory, ExportPage
 from somabrain_client.credentials import ClientCredentials
 from somabrain_client.errors import CallError
@@ -15,10 +16,13 @@ from somabrain_client.memory_client import MemoryClient
 from somabrain_client.models import (
     UNSET,
     Breakdown,
+    Condition,
     Filter,
+    Forgotten,
     Hit,
     Memory,
     MemoryDraft,
+    MemoryGroup,
     MemoryKind,
     Namespace,
     NamespaceStatistics,
@@ -37,13 +41,16 @@ __all__ = [
     "ChangeType",
     "Checkpoint",
     "ClientCredentials",
+    "Condition",
     "ExportPage",
     "ExportedMemory",
     "Filter",
+    "Forgotten",
     "Hit",
     "Memory",
     "MemoryClient",
     "MemoryDraft",
+    "MemoryGroup",
     "MemoryKind",
     "Namespace",
     "NamespaceStatistics",
@@ -52,6 +59,7 @@ __all__ = [
     "SyncMemoryClient",
     "Tls",
     "Unset",
+    "key_name",
 ]
 
 if not TYPE_CHECKING:  # type checkers know the present names only

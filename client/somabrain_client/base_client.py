@@ -98,3 +98,8 @@ class BaseClient:
 def namespace_name(namespace: str) -> str:
     """Return the resource name `namespaces/{namespace}`, given either the id or the name."""
     return namespace if namespace.startswith("namespaces/") else f"namespaces/{namespace}"
+
+
+def key_name(namespace: str, key: str) -> str:
+    """Return the name of the memory with this key, for every argument that is a memory's name."""
+    return f"{namespace_name(namespace)}/keys/{key}"

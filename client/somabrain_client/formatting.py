@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from somabrain_client.changes import Change
-from somabrain_client.models import Breakdown, Memory, Namespace, RecallResult, WordMatch
+from somabrain_client.models import Breakdown, Memory, MemoryGroup, Namespace, RecallResult, WordMatch
 
 WIDTH = 100
 MAX_LINES = 4
@@ -63,10 +63,17 @@ def memory_lines(memory: Memory) -> Iterator[str]:
         facts.append(f"session {memory.session}, position {memory.session_position}")
     if memory.subject:
         facts.append(f"about {memory.subject}")
+    if memory.key:
+        facts.append(f"key {_printable(memory.key)}")
     facts += [f"{key}={value}" for key, value in sorted(memory.labels.items())]
     yield memory.name
     yield f"    {' · '.join(facts)}"
     yield from _text_lines(memory.text)
+
+
+def group_line(group: MemoryGroup) -> str:
+    """Return a session or subject as one line: the time of its last event, its number of memories, and its name."""
+    return f"{group.last_event_time:%Y-%m-%d %H:%M:%S} {group.memory_count:>6}  {_printable(group.value)}"
 
 
 def change_lines(change: Change) -> Iterator[str]:

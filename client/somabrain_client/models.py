@@ -35,6 +35,8 @@ class Memory:
     pinned: bool
     revision: int
     etag: str
+    key: str = ""
+    index_text: str = ""
     consistency_token: str = field(default="", compare=False)
     """Token of the write that returned this memory: a read with it sees that write. Empty for memories from a read."""
 
@@ -62,6 +64,8 @@ class MemoryDraft:
     vector: Sequence[float] | None = None
     encoder_id: str = ""
     request_id: str = ""
+    key: str = ""
+    index_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,30 @@ class RecallResult:
     truncated: bool
     best_lexical: float
     best_match: float | None = None
+    next_page_token: str = ""
+    """For `page_token` of the next call; empty: no hits follow."""
+    state_changed: bool = False
+    """The namespace has changed since the first page: hits may be missing, or be repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryGroup:
+    """The memories of a session or about a subject: their number, and the latest of their times."""
+
+    value: str
+    memory_count: int
+    last_event_time: datetime
+    last_create_time: datetime
+    last_update_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Numbers of memories that were forgotten, and that matched before. More match if the bound was reached."""
+
+    count: int
+    matching: int
+    consistency_token: str
 
 
 class Unset(Enum):
@@ -166,11 +194,28 @@ class Namespace:
     statistics: NamespaceStatistics | None = None
 
 
+OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "in", "prefix", "exists")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Condition on a label: `operator` is =, !=, <, <=, >, >=, `in`, `prefix` or `exists`.
+
+    A value is a text or a number; `in` takes a tuple of them, `exists` takes none. Labels that are numbers compare as
+    numbers with numbers, exactly; all others by their bytes.
+    """
+
+    label: str
+    operator: str
+    value: str | float | Sequence[str | float] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Filter of memories: all set fields must match; of a tuple, any one value.
 
-    A time without a zone is the machine's local time.
+    But a memory must meet all `conditions`, and match no filter of `none_of`. A time without a zone is the machine's
+    local time.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -182,3 +227,7 @@ class Filter:
     create_time_from: datetime | None = None
     create_time_until: datetime | None = None
     pinned: bool | None = None
+    key_prefix: str = ""
+    conditions: tuple[Condition, ...] = ()
+    any_of: tuple[Filter, ...] = ()
+    none_of: tuple[Filter, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -13,10 +14,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2, namespace_service_pb2
 from somabrain_client.models import (
     Breakdown,
+    Condition,
     Filter,
     Hit,
     Memory,
     MemoryDraft,
+    MemoryGroup,
     MemoryKind,
     Namespace,
     NamespaceStatistics,
@@ -67,7 +70,48 @@ def filter_to_proto(where: Filter | None) -> memory_pb2.MemoryFilter | None:
         create_time_from=timestamp_to_proto(where.create_time_from),
         create_time_until=timestamp_to_proto(where.create_time_until),
         pinned=where.pinned,
+        key_prefix=where.key_prefix,
+        conditions=[condition_to_proto(condition) for condition in where.conditions],
+        any_of=[filter_to_proto(each) or memory_pb2.MemoryFilter() for each in where.any_of],
+        none_of=[filter_to_proto(each) or memory_pb2.MemoryFilter() for each in where.none_of],
     )
+
+
+_OPERATORS = {
+    "=": memory_pb2.LABEL_OPERATOR_EQUAL,
+    "!=": memory_pb2.LABEL_OPERATOR_NOT_EQUAL,
+    "<": memory_pb2.LABEL_OPERATOR_LESS,
+    "<=": memory_pb2.LABEL_OPERATOR_LESS_OR_EQUAL,
+    ">": memory_pb2.LABEL_OPERATOR_GREATER,
+    ">=": memory_pb2.LABEL_OPERATOR_GREATER_OR_EQUAL,
+    "in": memory_pb2.LABEL_OPERATOR_IN,
+    "prefix": memory_pb2.LABEL_OPERATOR_PREFIX,
+    "exists": memory_pb2.LABEL_OPERATOR_EXISTS,
+}
+
+
+def condition_to_proto(condition: Condition) -> memory_pb2.LabelCondition:
+    """Return the protobuf of a condition.
+
+    Raises:
+        ValueError: the operator is unknown, or a number is not finite.
+    """
+    operator = _OPERATORS.get(condition.operator)
+    if operator is None:
+        raise ValueError(f"{condition.operator!r} is not an operator; use one of {', '.join(_OPERATORS)}")
+    value = condition.value
+    values = () if value is None else (value,) if isinstance(value, str | int | float) else value
+    return memory_pb2.LabelCondition(
+        label=condition.label, operator=operator, values=[_operand(each) for each in values]
+    )
+
+
+def _operand(value: str | float) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is not a number that labels are compared with; give a text or a finite number")
+    return repr(value)
 
 
 def draft_to_proto(draft: MemoryDraft, parent: str) -> memory_service_pb2.RememberRequest:
@@ -86,6 +130,8 @@ def draft_to_proto(draft: MemoryDraft, parent: str) -> memory_service_pb2.Rememb
             expire_time=timestamp_to_proto(draft.expire_time),
             ttl=duration_to_proto(draft.ttl),
             pinned=draft.pinned,
+            key=draft.key,
+            index_text=draft.index_text,
         ),
         vector=(None if draft.vector is None else memory_pb2.Vector(values=draft.vector, encoder_id=draft.encoder_id)),
         request_id=draft.request_id or uuid.uuid4().hex,
@@ -110,6 +156,8 @@ def draft_from_proto(message: memory_service_pb2.RememberRequest) -> MemoryDraft
         vector=tuple(message.vector.values) if message.HasField("vector") else None,
         encoder_id=message.vector.encoder_id,
         request_id=message.request_id,
+        key=memory.key,
+        index_text=memory.index_text,
     )
 
 
@@ -131,6 +179,8 @@ def memory_to_proto(memory: Memory) -> memory_pb2.Memory:
         pinned=memory.pinned,
         revision=memory.revision,
         etag=memory.etag,
+        key=memory.key,
+        index_text=memory.index_text,
     )
 
 
@@ -165,6 +215,8 @@ def memory_from_proto(message: memory_pb2.Memory, consistency_token: str = "") -
         pinned=message.pinned,
         revision=message.revision,
         etag=message.etag,
+        key=message.key,
+        index_text=message.index_text,
         consistency_token=consistency_token,
     )
 
@@ -188,6 +240,19 @@ def recall_result_from_proto(message: memory_service_pb2.RecallResponse) -> Reca
         truncated=message.truncated,
         best_lexical=message.best_lexical,
         best_match=_read_optional(message, "best_match"),
+        next_page_token=message.next_page_token,
+        state_changed=message.state_changed,
+    )
+
+
+def group_from_proto(message: memory_service_pb2.MemoryGroup) -> MemoryGroup:
+    """Return the group of a protobuf message."""
+    return MemoryGroup(
+        value=message.value,
+        memory_count=message.memory_count,
+        last_event_time=message.last_event_time.ToDatetime(tzinfo=UTC),
+        last_create_time=message.last_create_time.ToDatetime(tzinfo=UTC),
+        last_update_time=message.last_update_time.ToDatetime(tzinfo=UTC),
     )
 
 

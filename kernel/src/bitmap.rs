@@ -43,6 +43,20 @@ impl Bitmap {
         }
     }
 
+    /// Adds the rows of `other`, which has room for as many rows.
+    pub fn unite(&mut self, other: &Self) {
+        for (word, with) in self.words.iter_mut().zip(&other.words) {
+            *word |= with;
+        }
+    }
+
+    /// Removes the rows of `other`, which has room for as many rows.
+    pub fn subtract(&mut self, other: &Self) {
+        for (word, without) in self.words.iter_mut().zip(&other.words) {
+            *word &= !without;
+        }
+    }
+
     /// Keeps the rows for which `is_kept` is true.
     pub fn retain(&mut self, is_kept: impl Fn(u32) -> bool) {
         for (index, word) in self.words.iter_mut().enumerate() {

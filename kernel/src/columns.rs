@@ -127,6 +127,24 @@ impl Columns {
         growth::push(&mut self.free_rows, row);
     }
 
+    /// Changes the expiry of a row.
+    pub fn set_expiry(&mut self, row: u32, expire_us: i64) {
+        let fields = &mut self.fields[row as usize];
+        self.expiring.remove(&(fields.expire_us, row));
+        fields.expire_us = expire_us;
+        if expire_us != NEVER {
+            self.expiring.insert((expire_us, row));
+        }
+    }
+
+    /// Yields the ids of memories whose expiry is after the first of the times, and not after the second.
+    pub fn expired_between(&self, after_us: i64, until_us: i64) -> impl Iterator<Item = i64> + '_ {
+        let after = std::ops::Bound::Excluded((after_us, u32::MAX));
+        let until = std::ops::Bound::Included((until_us.max(after_us), u32::MAX));
+        let rows = (after_us < until_us).then(|| self.expiring.range((after, until)));
+        rows.into_iter().flatten().map(|&(_, row)| self.fields[row as usize].id)
+    }
+
     /// Yields the rows of memories that are expired at `now_us` and not deleted yet.
     pub fn expired(&self, now_us: i64) -> impl Iterator<Item = u32> + '_ {
         self.expiring.range(..=(now_us, u32::MAX)).map(|&(_, row)| row)

@@ -1,6 +1,8 @@
 //! The index of one namespace: its memories as of one version. Initially empty.
 
 use crate::columns::{Columns, Counts, Fields, NO_SESSION};
+use crate::keys::Keys;
+use crate::labels::Labels;
 use crate::postings::{self, InvertedIndex, Posting};
 use crate::sessions::Sessions;
 use crate::shared_scans::SharedScans;
@@ -23,6 +25,8 @@ pub struct MemoryRow {
     pub salience: f64,
     pub pinned: bool,
     pub doc_length: u32,
+    /// Empty: no key.
+    pub key: String,
 }
 
 /// A term, the ids of the memories with it, and its frequency in each.
@@ -49,6 +53,8 @@ pub struct Index {
     pub columns: Columns,
     pub inverted_index: InvertedIndex,
     pub sessions: Sessions,
+    pub keys: Keys,
+    pub labels: Labels,
     pub vectors: QuantizedVectors,
     pub tokens: TokenStore,
     pub shared_scans: SharedScans,
@@ -83,10 +89,12 @@ impl Index {
         (self.columns.counts(now_us), df)
     }
 
-    /// Returns the terms, labels, sessions and subjects of all memories, each after the letter of its kind.
+    /// Returns the terms, labels, sessions, subjects and keys of all memories, each after the letter of its kind.
     pub fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.inverted_index.names().map(str::to_owned).collect();
         keys.extend(self.sessions.names().map(|name| format!("s{name}")));
+        keys.extend(self.labels.names().map(|(label, value)| format!("l{label}\0{value}")));
+        keys.extend(self.keys.names().map(|name| format!("k{name}")));
         keys.extend((self.columns.without_session > 0).then(|| "s".to_owned()));
         keys.extend((self.columns.without_subject > 0).then(|| "u".to_owned()));
         keys
@@ -97,6 +105,8 @@ impl Index {
         self.columns.size_bytes()
             + self.inverted_index.size_bytes()
             + self.sessions.size_bytes()
+            + self.keys.size_bytes()
+            + self.labels.size_bytes()
             + self.vectors.size_bytes()
     }
 
@@ -107,6 +117,8 @@ impl Index {
             if session != NO_SESSION {
                 self.sessions.remove(session, row, &self.columns.fields);
             }
+            self.keys.remove(row);
+            self.labels.remove(row);
             self.columns.remove(row);
             self.vectors.clear(row);
             self.tokens.remove(row);
@@ -135,12 +147,13 @@ impl Index {
             if session != NO_SESSION {
                 in_sessions.push((session, row));
             }
+            if !memory.key.is_empty() {
+                self.keys.add(&memory.key, row);
+            }
             if fields.has_subject {
                 entries.entry(postings::subject_key(&memory.subject)).or_default().push(Posting { row, tf: 1 });
             }
-            for (key, value) in &memory.labels {
-                entries.entry(postings::label_key(key, value)).or_default().push(Posting { row, tf: 1 });
-            }
+            self.labels.add(row, &memory.labels);
         }
         in_sessions.sort_unstable();
         for of_session in in_sessions.chunk_by(|one, other| one.0 == other.0) {

@@ -1,6 +1,6 @@
-//! Inverted index of terms, labels and subjects, and the forward index, which has each row's keys.
+//! Inverted index of terms and subjects, and the forward index, which has each row's keys.
 //!
-//! The first character of a key is its kind: `t` term, `l` label, `u` subject. A key exists as long as a row has it:
+//! The first character of a key is its kind: `t` term, `u` subject. A key exists as long as a row has it:
 //! with the last row it is removed.
 
 use std::collections::HashMap;
@@ -26,11 +26,6 @@ pub struct RowKey {
 
 pub fn term_key(term: &str) -> String {
     format!("t{term}")
-}
-
-/// Returns the key of a label; neither part contains NUL.
-pub fn label_key(key: &str, value: &str) -> String {
-    format!("l{key}\0{value}")
 }
 
 pub fn subject_key(subject: &str) -> String {

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
+use crate::condition::{Condition, Operator};
 use crate::filter::Filter;
 use crate::index::{self, IndexRows};
 use crate::products::InstructionSet;
@@ -33,6 +34,7 @@ struct MemoryRow {
     salience: f64,
     pinned: bool,
     doc_length: u32,
+    key: String,
 }
 
 /// See `somabrain_service.store.index_source.TermPostings`.
@@ -68,6 +70,7 @@ impl Rows {
             salience: memory.salience,
             pinned: memory.pinned,
             doc_length: memory.doc_length,
+            key: memory.key,
         });
         let terms = self.terms.into_iter().map(|posting| {
             let tf = posting.tf.to_vec(py)?.into_iter().map(u16::try_from).collect::<Result<Vec<u16>, _>>()?;
@@ -116,11 +119,24 @@ struct FilterFields {
     create_from_us: Option<i64>,
     create_until_us: Option<i64>,
     pinned: Option<bool>,
+    key_prefix: String,
+    conditions: Vec<(String, u8, Vec<String>)>,
+    any_of: Vec<FilterFields>,
+    none_of: Vec<FilterFields>,
 }
 
-impl From<FilterFields> for Filter {
-    fn from(fields: FilterFields) -> Self {
-        Self {
+impl TryFrom<FilterFields> for Filter {
+    type Error = PyErr;
+
+    fn try_from(fields: FilterFields) -> PyResult<Self> {
+        let all = |filters: Vec<FilterFields>| filters.into_iter().map(Self::try_from).collect::<PyResult<_>>();
+        let conditions = fields.conditions.into_iter().map(|(label, number, values)| {
+            let operator = Operator::from_number(number)
+                .filter(|&operator| operator == Operator::Exists || !values.is_empty())
+                .ok_or_else(|| PyValueError::new_err(format!("operator {number} is unknown, or has no value")))?;
+            Ok(Condition { label, operator, values })
+        });
+        Ok(Self {
             labels: fields.labels,
             kinds: fields.kinds,
             sessions: fields.sessions,
@@ -130,7 +146,11 @@ impl From<FilterFields> for Filter {
             create_from_us: fields.create_from_us,
             create_until_us: fields.create_until_us,
             pinned: fields.pinned,
-        }
+            key_prefix: fields.key_prefix,
+            conditions: conditions.collect::<PyResult<_>>()?,
+            any_of: all(fields.any_of)?,
+            none_of: all(fields.none_of)?,
+        })
     }
 }
 
@@ -219,6 +239,20 @@ impl Index {
         })
     }
 
+    fn expired(&self, py: Python<'_>, after_us: i64, until_us: i64) -> PyResult<Vec<i64>> {
+        self.read(py, |state| state.index.columns.expired_between(after_us, until_us).collect())
+    }
+
+    fn set_expiries(&self, py: Python<'_>, expiries: Vec<(i64, i64)>) -> PyResult<()> {
+        self.update(py, |state| {
+            for (id, expire_us) in expiries {
+                if let Some(row) = state.index.columns.row(id) {
+                    state.index.columns.set_expiry(row, expire_us);
+                }
+            }
+        })
+    }
+
     fn set_tokens(&self, py: Python<'_>, token_rows: Vec<TokenRow>, complete: bool) -> PyResult<()> {
         let token_rows = self::token_rows(token_rows);
         self.update(py, |state| {
@@ -279,7 +313,7 @@ impl Index {
 
     #[allow(clippy::too_many_arguments)]
     #[pyo3(signature = (version, *, now_us, terms, idf, seeds, fallback_seeds, mean_length, max_lexical, vector, memory_filter,
-                        limit, top_k, contiguity, bias, age_from_s, half_life_s))]
+                        limit, top_k, skip, contiguity, bias, age_from_s, half_life_s))]
     fn search(
         &self,
         py: Python<'_>,
@@ -295,6 +329,7 @@ impl Index {
         memory_filter: Option<FilterFields>,
         limit: usize,
         top_k: usize,
+        skip: usize,
         contiguity: bool,
         bias: bool,
         age_from_s: f64,
@@ -312,9 +347,10 @@ impl Index {
             mean_length,
             max_lexical,
             vector: vector.map(|buffer| buffer.to_vec(py)).transpose()?,
-            filter: memory_filter.map(Filter::from).unwrap_or_default(),
+            filter: memory_filter.map(Filter::try_from).transpose()?.unwrap_or_default(),
             limit,
             top_k,
+            skip,
             contiguity,
             bias: Bias { enabled: bias, age_from_s, half_life_s },
         };

@@ -35,6 +35,8 @@ pub struct Search {
     /// Maximum seeds by words, and by vector.
     pub limit: usize,
     pub top_k: usize,
+    /// Number of the best hits to leave out.
+    pub skip: usize,
     pub contiguity: bool,
     pub bias: Bias,
 }
@@ -56,7 +58,7 @@ pub struct Ranking {
 
 impl Index {
     pub fn search(&self, search: &Search, instructions: InstructionSet) -> Ranking {
-        let matching = search.filter.matching(&self.columns, &self.inverted_index, &self.sessions, search.now_us);
+        let matching = search.filter.matching(self, search.now_us);
         let norms = Norms::new(search.mean_length);
         // Vectors of other dimensions have no product with the query; the service never asks for one.
         let scan = search
@@ -112,8 +114,8 @@ impl Index {
         let best_lexical = of_candidates.map(|(&sum, _)| sum).fold(0.0, f64::max);
         let weights = Weights::new(!search.terms.is_empty(), search.vector.is_some(), best_lexical);
         let mut ranker = Ranker::new(&self.columns, pool, &lexical, cosines, weights, search.contiguity, search.bias);
-        let scored = ranker.top_k(search.top_k);
-        let hits = scored.iter().map(|hit| {
+        let scored = ranker.top_k(search.skip + search.top_k);
+        let hits = scored.iter().skip(search.skip).map(|hit| {
             let sum = lexical[hit.index];
             let absolute = if search.max_lexical > 0.0 { sum / search.max_lexical } else { sum };
             let (relative, cosine) = (weights.relative(sum), ranker.cosine(hit.index));

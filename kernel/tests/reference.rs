@@ -9,6 +9,7 @@ mod scan;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use somabrain_kernel::columns::NEVER;
+use somabrain_kernel::condition::{Condition, Operator};
 use somabrain_kernel::filter::Filter;
 use somabrain_kernel::index::{Index, IndexRows, MemoryRow, TermPostings};
 use somabrain_kernel::products::InstructionSet;
@@ -49,8 +50,15 @@ fn memory(id: i64, dimensions: usize) -> impl Strategy<Value = Memory> {
     let words = prop::collection::btree_map(0..WORDS.len(), prop::sample::select(vec![1_u16, 1, 2, 900]), 0..4);
     let row = (0..3_usize, 0..3_i64, 0..3_usize, 0..3_i16, -50..50_i64, any::<bool>(), prop::option::of(-50..50_i64));
     let vector = prop::option::of(vector(dimensions));
-    (words, row, 0..4_u8, any::<bool>(), vector, any::<bool>()).prop_map(
-        move |(words, (session, gap, subject, kind, second, labelled, expires), salience, pinned, vector, other)| {
+    (words, row, 0..4_u8, (any::<bool>(), prop::option::of(0..VALUES.len())), vector, any::<bool>()).prop_map(
+        move |(
+            words,
+            (session, gap, subject, kind, second, labelled, expires),
+            salience,
+            (pinned, value),
+            vector,
+            other,
+        )| {
             let terms: Vec<(String, u16)> = words.into_iter().map(|(word, tf)| (WORDS[word].to_owned(), tf)).collect();
             let row = MemoryRow {
                 id,
@@ -58,18 +66,24 @@ fn memory(id: i64, dimensions: usize) -> impl Strategy<Value = Memory> {
                 session: ["", "a", "b"][session].to_owned(),
                 position: if session == 0 { 0 } else { id * 5 - gap },
                 subject: ["", "ada", "ben"][subject].to_owned(),
-                labels: if labelled { vec![("size".to_owned(), "big".to_owned())] } else { Vec::new() },
+                labels: labels(labelled, value),
                 event_us: second * 1_000_000 + id % 2,
                 create_us: second * 500_000,
                 expire_us: expires.map_or(NEVER, |second| second * 1_000_000),
                 salience: f64::from(salience) / 3.0,
                 pinned,
                 doc_length: terms.iter().map(|(_, tf)| u32::from(*tf)).sum(),
+                key: if subject == 0 { String::new() } else { format!("{}/{id}", ["", "a", "é"][subject]) },
             };
             let other_vector = other && vector.is_none();
             Memory { row, terms, vector, other_vector }
         },
     )
+}
+
+fn labels(labelled: bool, value: Option<usize>) -> Vec<(String, String)> {
+    let size = labelled.then(|| ("size".to_owned(), "big".to_owned()));
+    size.into_iter().chain(value.map(|value| ("n".to_owned(), VALUES[value].to_owned()))).collect()
 }
 
 /// Many memories, by a seed: whole sessions, few words, vectors around a direction. Every bound decides about some.
@@ -105,6 +119,7 @@ fn crowd(dimensions: usize) -> impl Strategy<Value = Vec<Memory>> {
                 salience: [0.5, 0.5, 0.2, 1.0][draw(4) as usize],
                 pinned: false,
                 doc_length: terms.iter().map(|(_, tf)| u32::from(*tf)).sum(),
+                key: String::new(),
             };
             let vector = vector.iter().map(|x| x / length).collect();
             Memory { row, terms, vector: Some(vector), other_vector: false }
@@ -124,9 +139,9 @@ fn filter() -> impl Strategy<Value = Filter> {
     let names =
         |names: [&'static str; 4]| prop::collection::vec(prop::sample::select(names.map(str::to_owned).to_vec()), 0..2);
     let sets = (any::<bool>(), prop::collection::vec(0..3_i16, 0..2));
-    let strings = (names(["", "a", "b", "none"]), names(["", "ada", "ben", "none"]));
+    let strings = (names(["", "a", "b", "none"]), names(["", "ada", "ben", "none"]), names(["", "a", "é/1", "a/2"]));
     (sets, strings, (time(), time(), time(), time()), prop::option::weighted(0.3, any::<bool>())).prop_map(
-        |((labelled, kinds), (sessions, subjects), times, pinned)| Filter {
+        |((labelled, kinds), (sessions, subjects, prefixes), times, pinned)| Filter {
             labels: if labelled { vec![("size".to_owned(), "big".to_owned())] } else { Vec::new() },
             kinds,
             sessions,
@@ -136,19 +151,71 @@ fn filter() -> impl Strategy<Value = Filter> {
             create_from_us: times.2,
             create_until_us: times.3,
             pinned,
+            key_prefix: prefixes.concat(),
+            ..Filter::default()
         },
     )
+}
+
+const VALUES: [&str; 14] = [
+    "",
+    "1",
+    "1.0",
+    "10",
+    "9",
+    "-2",
+    "-10e-1",
+    "1e2",
+    "100",
+    "big",
+    "bigger",
+    "007",
+    "9007199254740993",
+    "9007199254740992",
+];
+
+fn condition() -> impl Strategy<Value = Condition> {
+    let value = || prop::sample::select(VALUES.map(str::to_owned).to_vec());
+    let values = (value(), prop::collection::vec(value(), 0..3));
+    let label = prop::sample::select(vec!["size".to_owned(), "n".to_owned(), "none".to_owned()]);
+    (label, prop::sample::select(Operator::ALL.to_vec()), values).prop_map(|(label, operator, (first, more))| {
+        Condition {
+            label,
+            operator,
+            values: match operator {
+                Operator::Exists => Vec::new(),
+                Operator::In => std::iter::once(first).chain(more).collect(),
+                _ => vec![first],
+            },
+        }
+    })
+}
+
+/// A filter with conditions, and others within it.
+fn nested_filter() -> impl Strategy<Value = Filter> {
+    let conditions = || prop::collection::vec(condition(), 1..3);
+    let leaf = (filter(), conditions()).prop_map(|(filter, conditions)| Filter { conditions, ..filter });
+    let plain = conditions().prop_map(|conditions| Filter { conditions, ..Filter::default() });
+    prop_oneof![plain, leaf].prop_recursive(3, 12, 3, |inner| {
+        let nested = || prop::collection::vec(inner.clone(), 0..3);
+        (prop::collection::vec(condition(), 0..2), nested(), nested())
+            .prop_map(|(conditions, any_of, none_of)| Filter { conditions, any_of, none_of, ..Filter::default() })
+    })
 }
 
 /// A query without the numbers that follow from statistics.
 fn search(dimensions: usize) -> impl Strategy<Value = Search> {
     let words = prop::collection::btree_set(0..WORDS.len(), 0..5);
-    let counts = (prop::sample::select(vec![1_usize, 2, 5, 200]), prop::sample::select(vec![1_usize, 3, 10, 200]));
+    let counts = (
+        prop::sample::select(vec![1_usize, 2, 5, 200]),
+        prop::sample::select(vec![1_usize, 3, 10, 200]),
+        prop::sample::select(vec![0_usize, 0, 2, 7]),
+    );
     let half_life = prop::option::of(prop::sample::select(vec![1.0, 30.0, 777_600.0]));
     let switches = (any::<bool>(), any::<bool>(), half_life);
-    let filter = prop_oneof![Just(Filter::default()), filter()];
+    let filter = prop_oneof![Just(Filter::default()), filter(), nested_filter()];
     (words, prop::option::of(vector(dimensions)), filter, counts, switches, -50..50_i64).prop_map(
-        |(words, vector, filter, (limit, top_k), (contiguity, enabled, half_life_s), now)| Search {
+        |(words, vector, filter, (limit, top_k, skip), (contiguity, enabled, half_life_s), now)| Search {
             now_us: now * 1_000_000,
             terms: words.into_iter().map(|word| WORDS[word].to_owned()).collect(),
             idf: Vec::new(),
@@ -160,6 +227,7 @@ fn search(dimensions: usize) -> impl Strategy<Value = Search> {
             filter,
             limit,
             top_k,
+            skip,
             contiguity,
             bias: Bias { enabled, age_from_s: now as f64 - 0.25, half_life_s },
         },
@@ -262,6 +330,7 @@ fn what_an_index_skips_could_not_have_been_found() {
                 filter: Filter::default(),
                 limit,
                 top_k,
+                skip: 0,
                 contiguity: true,
                 bias: Bias { enabled, age_from_s: 0.0, half_life_s: None },
             };

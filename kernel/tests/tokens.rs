@@ -117,6 +117,7 @@ fn memory(id: i64) -> MemoryRow {
         salience: 0.5,
         pinned: false,
         doc_length: 1,
+        key: String::new(),
     }
 }
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from somabrain_client.models import Filter, MemoryKind
+from somabrain_client.models import Condition, Filter, MemoryKind
 from somabrain_client.sync_client import SyncMemoryClient
 
 MAX_DEADLINE_S = 3600
@@ -39,6 +39,16 @@ def add_filter(parser: argparse.ArgumentParser) -> None:
         help="only events at TIME or later (ISO 8601, in UTC if no zone is given)",
     )
     parser.add_argument(
+        "--where",
+        type=condition,
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="only memories whose labels meet this: `LABEL OP VALUE` with =, !=, <, <=, >, >=, prefix or in (values "
+        "separated by commas), or `LABEL exists`; repeatable, and all must be met",
+    )
+    parser.add_argument("--key-prefix", default="", metavar="PREFIX", help="only memories whose key begins with PREFIX")
+    parser.add_argument(
         "--until", type=timestamp, metavar="TIME", help="only events before TIME (ISO 8601, in UTC if no zone is given)"
     )
 
@@ -52,6 +62,8 @@ def filter_from_options(options: argparse.Namespace) -> Filter:
         subjects=tuple(options.subject),
         event_time_from=options.since,
         event_time_until=options.until,
+        key_prefix=options.key_prefix,
+        conditions=tuple(options.where),
     )
 
 
@@ -90,6 +102,22 @@ def label(text: str) -> tuple[str, str]:
     if not separator or not key:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
     return key, value
+
+
+def condition(text: str) -> Condition:
+    """Return a condition on a label, given as LABEL OP VALUE or LABEL exists."""
+    label, _, rest = text.strip().partition(" ")
+    operator, _, value = rest.strip().partition(" ")
+    value = value.strip()
+    if operator not in {"=", "!=", "<", "<=", ">", ">=", "in", "prefix", "exists"} or (operator == "exists") == bool(
+        value
+    ):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a condition such as `priority >= 3`, `state in open,new` or `owner exists`"
+        )
+    if operator == "exists":
+        return Condition(label, operator)
+    return Condition(label, operator, tuple(value.split(",")) if operator == "in" else value)
 
 
 def kind(text: str) -> MemoryKind:

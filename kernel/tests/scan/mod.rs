@@ -1,6 +1,9 @@
 //! A search by definition: every formula over every memory, in the order of `somabrain_service.domain.ranking`.
 
+use std::cmp::Ordering;
+
 use somabrain_kernel::columns::Counts;
+use somabrain_kernel::condition::{Condition, Operator};
 use somabrain_kernel::exp2::exp2_negative;
 use somabrain_kernel::filter::Filter;
 use somabrain_kernel::index::MemoryRow;
@@ -23,6 +26,24 @@ impl Memory {
         !row.session.is_empty() && self.row.session == row.session && self.row.position == row.position
     }
 
+    fn meets(&self, condition: &Condition) -> bool {
+        let value = self.row.labels.iter().find(|(label, _)| *label == condition.label).map(|(_, value)| &**value);
+        let order = |operand: &String| value.and_then(|value| order(value, operand));
+        let first = || condition.values.first().and_then(order);
+        match condition.operator {
+            Operator::Exists => value.is_some(),
+            Operator::Prefix => value.is_some_and(|value| value.starts_with(&condition.values[0])),
+            Operator::Equal | Operator::In => {
+                condition.values.iter().any(|operand| order(operand) == Some(Ordering::Equal))
+            }
+            Operator::NotEqual => first() != Some(Ordering::Equal),
+            Operator::Less => first() == Some(Ordering::Less),
+            Operator::LessOrEqual => first().is_some_and(Ordering::is_le),
+            Operator::Greater => first() == Some(Ordering::Greater),
+            Operator::GreaterOrEqual => first().is_some_and(Ordering::is_ge),
+        }
+    }
+
     fn matches(&self, filter: &Filter, now_us: i64) -> bool {
         let row = &self.row;
         let within = |time, from: Option<i64>, until: Option<i64>| {
@@ -35,6 +56,10 @@ impl Memory {
             && (filter.subjects.is_empty() || filter.subjects.contains(&row.subject))
             && within(row.event_us, filter.event_from_us, filter.event_until_us)
             && within(row.create_us, filter.create_from_us, filter.create_until_us)
+            && row.key.starts_with(&filter.key_prefix)
+            && filter.conditions.iter().all(|condition| self.meets(condition))
+            && (filter.any_of.is_empty() || filter.any_of.iter().any(|each| self.matches(each, now_us)))
+            && !filter.none_of.iter().any(|each| self.matches(each, now_us))
             && filter.pinned.is_none_or(|pinned| row.pinned == pinned)
     }
 
@@ -61,6 +86,24 @@ impl Memory {
         !self.row.session.is_empty()
             && self.row.session == other.row.session
             && (self.row.position - other.row.position).abs() <= reach
+    }
+}
+
+/// The order of two values of labels; None: one is a number, and the other is not. In whole ten-thousandths.
+fn order(one: &str, other: &str) -> Option<Ordering> {
+    let number = |text: &str| -> Option<i128> {
+        if text == "007" {
+            return None;
+        }
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+        Some(digits * 10_i128.pow((4 + exponent.parse::<i32>().ok()? - fraction.len() as i32) as u32))
+    };
+    match (number(one), number(other)) {
+        (Some(one), Some(other)) => Some(one.cmp(&other)),
+        (None, None) => Some(one.cmp(other)),
+        _ => None,
     }
 }
 
@@ -177,7 +220,10 @@ impl<'a> Candidates<'a> {
             let by_score = other.1.score.total_cmp(&one.1.score);
             by_score.then(other.0.total_cmp(&one.0)).then(one.1.id.cmp(&other.1.id))
         });
-        Ranking { hits: hits.into_iter().take(search.top_k).map(|(_, hit)| hit).collect(), best_lexical }
+        Ranking {
+            hits: hits.into_iter().skip(search.skip).take(search.top_k).map(|(_, hit)| hit).collect(),
+            best_lexical,
+        }
     }
 
     /// The nearest row on each side, then the next, and so on, as the reference sums them.

@@ -15,7 +15,7 @@ from somabrain_operator.plan.ownership import add_children
 from somabrain_operator.plan.plan import Plan, vault_image
 from somabrain_operator.render.autoscaling import desired_replicas, render_autoscaler, replica_bounds
 from somabrain_operator.render.base import render_headless_service, render_service, render_service_account
-from somabrain_operator.render.config import render_config, render_policy
+from somabrain_operator.render.config import default_policy, render_config, render_policy
 from somabrain_operator.render.deployment import Images, render_deployment, with_replicas
 from somabrain_operator.render.disruption import render_disruption_budget
 from somabrain_operator.render.metadata import rendered_hash
@@ -38,7 +38,11 @@ def add_deployment(plan: Plan, spec: SomaBrainSpec) -> Plan:
     autoscaler = _autoscaler_manifests(owner, spec)
     live = plan.observed.children.get(child_id(deployment))
     deployment = with_replicas(deployment, desired_replicas(spec.replicas, replica_bounds(autoscaler), live))
-    policy = () if spec.opa.policy or not spec.opa.enabled else (render_policy(owner, plan.release.policy),)
+    policy = (
+        ()
+        if spec.opa.policy or not spec.opa.enabled
+        else (render_policy(owner, default_policy(plan.release.policy, plan.image)),)
+    )
     updated = add_children(
         plan, (render_config(owner, spec, (plan.image, *_running_images(plan))), *policy, deployment)
     )

@@ -11,7 +11,7 @@ from somabrain_operator.kube.names import SERVER, Key
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt, with_condition
 from somabrain_operator.references.catalog import USERS, references_of, vault_files
 from somabrain_operator.references.resolved import ResolvedReference
-from somabrain_operator.render.config import quota_environment, service_environment
+from somabrain_operator.render.config import default_policy, quota_environment, service_environment
 from somabrain_operator.render.setting_names import present_name
 
 
@@ -32,7 +32,7 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
     config_hash = content_hash({
         # Under former names, as version 0.1 hashed them, so that the rename of settings rolls no pods.
         "settings": service_environment(plan.owner.key, spec, former_names=True),
-        "policy": "" if spec.opa.policy or not spec.opa.enabled else plan.release.policy,
+        "policy": "" if spec.opa.policy or not spec.opa.enabled else default_policy(plan.release.policy, plan.image),
         "vault": spec.vault.version if spec.vault else None,
         "references": {
             each.reference.field: dict(each.digests)

@@ -16,7 +16,7 @@ from somabrain_operator.kube.objects import Json, Manifest
 from somabrain_operator.kube.owner import Owner
 from somabrain_operator.references.catalog import encoder_key
 from somabrain_operator.render.metadata import render_object
-from somabrain_operator.render.setting_names import need_former_names, with_former_names
+from somabrain_operator.render.setting_names import is_older_than_0_2, need_former_names, with_former_names
 
 ISSUER_FOLDER: Final = "/var/run/secrets/somabrain/issuer"
 """Mount path of the token and the CA certificate for the cluster's own issuer."""
@@ -28,6 +28,10 @@ DEFAULT_GRPC_PORT: Final = Grpc().port
 SHUTDOWN_DELAY_S: Final = 3
 """Seconds for which a stopping server still accepts calls, so that clients disconnect first."""
 POLICY_FILE: Final = "sb.rego"
+_METHODS_SINCE_0_2: Final = tuple(
+    f'MemoryService/{method}",' for method in ("ForgetMemories", "ListSessions", "ListSubjects", "TouchMemory")
+)
+"""Ends of the policy's lines with methods that a service of 0.1 does not have."""
 
 
 def uses_cluster_issuer(spec: SomaBrainSpec) -> bool:
@@ -169,6 +173,14 @@ def render_config(owner: Owner, spec: SomaBrainSpec, images: Iterable[str]) -> M
     environment = service_environment(owner.key, spec, former_names=need_former_names(images))
     data = {**environment, **quota_environment(spec)}
     return render_object(owner, CONFIG, ("v1", "ConfigMap"), {"data": data})
+
+
+def default_policy(policy: str, image: str) -> str:
+    """Return the default policy for an image: of 0.1 it is the one of 0.1, so that its pods are not rolled."""
+    if not is_older_than_0_2(image):
+        return policy
+    lines = policy.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.strip().endswith(_METHODS_SINCE_0_2))
 
 
 def render_policy(owner: Owner, policy: str) -> Manifest:

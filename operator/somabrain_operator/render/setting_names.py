@@ -24,6 +24,12 @@ def need_former_names(images: Iterable[str]) -> bool:
     return any(version is None or version.finalize_version() < _FIRST_RENAMED for version in versions)
 
 
+def is_older_than_0_2(image: str) -> bool:
+    """Return whether an image's tag says that it is older than 0.2."""
+    version = parse_version(tag_of(image))
+    return version is not None and version.finalize_version() < _FIRST_RENAMED
+
+
 def with_former_names(settings: Mapping[str, V]) -> dict[str, V]:
     """Return variables, or keys of an encoder's endpoint, by their former names, in the same order."""
     return {_FORMER.get(name, name): value for name, value in settings.items()}

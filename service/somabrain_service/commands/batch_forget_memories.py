@@ -10,14 +10,14 @@ from somabrain_service.commands.forget_memory import forget_memory
 from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.commands.shared.item_errors import PER_ITEM_ERRORS
 from somabrain_service.domain.cursors import consistency_token
-from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId
+from somabrain_service.domain.names import MemoryRef, NamespaceName, TenantId
 
 
 @dataclass(frozen=True, slots=True)
 class ForgetItem:
     """One memory of a batch; fields as in `forget_memory`."""
 
-    name: MemoryName
+    name: MemoryRef
     etag: str = ""
     request_id: str = ""
     allow_missing: bool = False

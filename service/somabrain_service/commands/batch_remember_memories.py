@@ -62,7 +62,7 @@ async def batch_remember_memories(
         try:
             request = request_key(tenant, item.request_id, "Remember", parent, item.draft, item.vector)
             given = None if item.vector is None else validate_caller_vector(context, encoder_id, item.vector)
-            text = item.draft.text
+            text = item.draft.indexed_text
             vectors = Vectors() if given is None else with_caller_vector(context, encoder_id, text, given)
             accepted[index] = (
                 new_memory(namespace, item.draft, now + timedelta(microseconds=index), vectors),
@@ -72,7 +72,7 @@ async def batch_remember_memories(
             results[index] = exc
         await asyncio.sleep(0)  # 3 MiB of text take a while to analyse: let other calls run
     to_encode = [index for index, (new, _) in accepted.items() if new.vector is None]
-    encoded = await encode(context, encoder_id, [accepted[index][0].draft.text for index in to_encode])
+    encoded = await encode(context, encoder_id, [accepted[index][0].draft.indexed_text for index in to_encode])
     for index, vectors in zip(to_encode, encoded, strict=True):
         new, request = accepted[index]
         accepted[index] = new.with_vectors(vectors.vector, vectors.tokens), request

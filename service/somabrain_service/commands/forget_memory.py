@@ -6,13 +6,13 @@ from common.errors import NotFound
 from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.cursors import consistency_token
 from somabrain_service.domain.idempotency import request_key
-from somabrain_service.domain.names import MemoryName, TenantId
+from somabrain_service.domain.names import MemoryRef, TenantId
 
 
 async def forget_memory(
     context: AppContext,
     tenant: TenantId,
-    name: MemoryName,
+    ref: MemoryRef,
     *,
     etag: str = "",
     request_id: str = "",
@@ -29,12 +29,12 @@ async def forget_memory(
         AlreadyExists: `request_id` was used with another body.
         StoreUnavailable: PostgreSQL is unavailable.
     """
-    request = request_key(tenant, request_id, "ForgetMemory", name, etag)
+    request = request_key(tenant, request_id, "ForgetMemory", ref, etag)
     now = context.clock()
-    as_of = await context.store.delete_memory(tenant, name, etag, now, request)
+    as_of = await context.store.delete_memory(tenant, ref, etag, now, request)
     if as_of is None:
         if not allow_missing:
-            raise NotFound("Memory", str(name), "Set allow_missing to ignore this.")
-        async with context.store.snapshot(tenant, name.namespace, now) as snapshot:
+            raise NotFound("Memory", str(ref), "Set allow_missing to ignore this.")
+        async with context.store.snapshot(tenant, ref.namespace, now) as snapshot:
             as_of = snapshot.namespace.read_version
-    return consistency_token(name.namespace, as_of)
+    return consistency_token(ref.namespace, as_of)

@@ -20,11 +20,12 @@ async def list_revisions(context: AppContext, tenant: TenantId, query: RevisionQ
     """
     after = parse_page_token(tenant, query)
     async with context.store.snapshot(tenant, query.parent.namespace, context.clock()) as snapshot:
-        if await snapshot.memory(query.parent.memory) is None:
+        memory = await snapshot.memory(query.parent)
+        if memory is None:
             raise NotFound("Memory", str(query.parent))
         before = None if after is None else after[1]
         revisions, more = await snapshot.revisions(
-            query.parent.memory, before, query.page_size, limits.MAX_RESPONSE_BYTES
+            memory.name.memory, before, query.page_size, limits.MAX_RESPONSE_BYTES
         )
     token = page_token(tenant, query, "", revisions[-1].revision) if more else ""
     return MemoryPage(tuple(revisions), token)

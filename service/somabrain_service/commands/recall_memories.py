@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 
 import structlog
 
@@ -12,8 +13,15 @@ from common.errors import Aborted, FailedPrecondition
 from somabrain_service.commands.shared.caller_vectors import validate_caller_vector
 from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.commands.shared.explain import explain
+from somabrain_service.commands.touch_memory import refresh, renewed_expiry
 from somabrain_service.domain import analyzer, limits
-from somabrain_service.domain.cursors import check_consistency, consistency_token
+from somabrain_service.domain.cursors import (
+    RecallPosition,
+    check_consistency,
+    consistency_token,
+    parse_recall_page_token,
+    recall_page_token,
+)
 from somabrain_service.domain.names import MemoryId, TenantId
 from somabrain_service.domain.namespace import CONVERSATION
 from somabrain_service.domain.ranking.score import Tuning
@@ -25,8 +33,12 @@ from somabrain_service.store.protocols import SnapshotOutdated
 log = structlog.get_logger(__name__)
 
 
-async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQuery) -> RecallResult:
+async def recall_memories(
+    context: AppContext, tenant: TenantId, query: RecallQuery, *, refresh_ttl: timedelta | None = None
+) -> RecallResult:
     """Return the best matching memories, exactly; `degraded` lists why the result may be incomplete.
+
+    With `refresh_ttl` the lives of the returned memories are renewed.
 
     Raises:
         InvalidArgument: the vector or the token does not fit the namespace.
@@ -55,6 +67,10 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
     terms = tuple(sorted(analyzer.get_analyzer(namespace.analyzer).terms(query.query)))
     if query.query and not terms:
         degraded.append(DegradedReason.NO_TERMS)
+    now = context.clock()
+    expire_time = None if refresh_ttl is None else renewed_expiry(refresh_ttl, "refresh_ttl", now)
+    position = parse_recall_page_token(tenant, query, now)
+    skip = position.skip if position else 0
     request = RankingRequest(
         query=query.query,
         terms=terms,
@@ -65,8 +81,9 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
         top_k=query.top_k,
         tuning=Tuning(flags.contiguity, flags.bias),
         priors=flags.priors and namespace.settings.content == CONVERSATION,
-        now=context.clock(),
-        bypass_cache=not flags.recall_cache,
+        now=position.now if position else now,  # so that age changes no score between pages
+        bypass_cache=not flags.recall_cache or position is not None,
+        skip=skip,
     )
     for assume_unchanged in (True, False):
         with suppress(SnapshotOutdated):
@@ -104,19 +121,26 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
     matches: Mapping[MemoryId, tuple[WordMatch, ...]] = {}
     if tokens is not None and token_rows:
         matches = await explain(context, current, encoder_id, query.query, tokens, memories, token_rows)
+    returned = await refresh(context, tenant, current, memories, expire_time, now)
     hits = tuple(
         Hit(memory, entry.score, entry.breakdown, matches.get(memory.name.memory, ()))
-        for entry, memory in zip(ranking.hits, memories, strict=False)
+        for entry, memory in zip(ranking.hits, returned, strict=False)
+        if memory.expire_time is None or memory.expire_time > now
     )
+    first = position or RecallPosition(as_of, request.now, 0)
+    following = replace(first, skip=skip + len(memories))
+    more = len(memories) < len(ranking.hits) or len(ranking.hits) == query.top_k
     return RecallResult(
         hits=hits,
         degraded=tuple(degraded),
         cached=ranking.cached,
         encoder_id=encoder_id if vector is not None else "",
         consistency_token=consistency_token(query.parent, as_of),
-        truncated=len(hits) < len(ranking.hits),
+        truncated=len(memories) < len(ranking.hits),
         best_lexical=ranking.best_lexical,
         best_match=ranking.best_match,
+        next_page_token=recall_page_token(tenant, query, following) if more else "",
+        state_changed=first.as_of != as_of,
     )
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from somabrain_service.commands.shared.caller_vectors import validate_caller_vector
 from somabrain_service.commands.shared.context import AppContext
-from somabrain_service.commands.shared.prepare_memory import Vectors, encode, new_memory, with_caller_vector
+from somabrain_service.commands.shared.prepare_memory import prepare_memory
 from somabrain_service.domain.cursors import consistency_token
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.memory import Memory, MemoryDraft, Vector
@@ -43,14 +42,6 @@ async def remember_memory(
     """
     request = request_key(tenant, request_id, "Remember", parent, draft, vector)
     namespace = await context.store.namespace(tenant, parent)
-    encoder_id = namespace.settings.encoder
-    now = context.clock()
-    given = None if vector is None else validate_caller_vector(context, encoder_id, vector)
-    new = new_memory(namespace, draft, now, Vectors())
-    if given is None:
-        (vectors,) = await encode(context, encoder_id, [draft.text])
-    else:
-        vectors = with_caller_vector(context, encoder_id, draft.text, given)
-    new = new.with_vectors(vectors.vector, vectors.tokens)
+    new = await prepare_memory(context, namespace, draft, vector, context.clock())
     written = await context.store.insert_memory(tenant, namespace, new, request)
     return RememberResult(written.memory, consistency_token(parent, written.as_of))

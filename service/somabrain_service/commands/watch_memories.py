@@ -18,7 +18,7 @@ CHECKPOINT_S = 5.0
 CHANGES = 500
 """Maximum changes per page; without memories they are only names and numbers."""
 CHANGES_WITH_MEMORIES = 16
-"""Maximum changes per page with memories: 1.4 MB if all memories have the maximum size."""
+"""Maximum changes per page with memories: 3.3 MB if all memories have the maximum size."""
 
 
 async def watch_memories(context: AppContext, tenant: TenantId, query: WatchQuery) -> AsyncGenerator[WatchEvent, None]:

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from common.errors import FailedPrecondition, InvalidArgument, OutOfRange, Unavailable
 from common.json_document import parse_json
@@ -19,7 +20,10 @@ from somabrain_service.domain import limits
 from somabrain_service.domain.canonical import Json, canonical_bytes
 from somabrain_service.domain.changes import LAST_ORDINAL, ExportQuery, Position
 from somabrain_service.domain.names import NamespaceName, TenantId
-from somabrain_service.domain.pagination import ListQuery, NamespaceQuery, RevisionQuery
+from somabrain_service.domain.pagination import GroupQuery, ListQuery, NamespaceQuery, RevisionQuery
+from somabrain_service.domain.recall import RecallQuery
+
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,86 @@ def parse_page_token(tenant: TenantId, query: ListQuery | RevisionQuery) -> tupl
             raise InvalidArgument(
                 "page_token", "is invalid; send a token of this service unchanged, or start without one"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class RecallPosition:
+    """Where a page of a Recall begins: after `skip` hits of the ranking of `as_of` at the time `now`."""
+
+    as_of: NamespaceVersion
+    now: datetime
+    skip: int
+
+
+def recall_page_token(tenant: TenantId, query: RecallQuery, position: RecallPosition) -> str:
+    """Return the token of the page that begins at this position."""
+    as_of, now_us = position.as_of, (position.now - _UNIX_EPOCH) // timedelta(microseconds=1)
+    return _encode([_recall_fingerprint(tenant, query), as_of.epoch, as_of.version, now_us, position.skip])
+
+
+def parse_recall_page_token(tenant: TenantId, query: RecallQuery, now: datetime) -> RecallPosition | None:
+    """Return the position that a page begins at; None: the first page.
+
+    Raises:
+        InvalidArgument: the token is altered, or belongs to another request.
+    """
+    if not query.page_token:
+        return None
+    match _decode("page_token", query.page_token):
+        case [str(fingerprint), str(epoch), int(version), int(now_us), int(skip)] if (
+            _is_valid_int(version)
+            and _is_valid_int(now_us, (now - _UNIX_EPOCH) // timedelta(microseconds=1))
+            and _is_valid_int(skip, limits.MAX_RECALL_DEPTH)
+        ):
+            if fingerprint != _recall_fingerprint(tenant, query):
+                raise InvalidArgument(
+                    "page_token",
+                    "belongs to another request; leave all other fields unchanged, or start without a token",
+                )
+            begun = _UNIX_EPOCH + timedelta(microseconds=now_us)
+            return RecallPosition(NamespaceVersion(epoch, version), begun, skip)
+        case _:
+            raise InvalidArgument(
+                "page_token", "is invalid; send a token of this service unchanged, or start without one"
+            )
+
+
+def _recall_fingerprint(tenant: TenantId, query: RecallQuery) -> str:
+    return _fingerprint(
+        [tenant, "recall", dataclasses.replace(query, page_token="", consistency_token="", explain=False)]
+    )
+
+
+def groups_page_token(tenant: TenantId, query: GroupQuery, last: str) -> str:
+    """Return the token of the page that starts after the group of this session or subject."""
+    return _encode([_groups_fingerprint(tenant, query), last])
+
+
+def parse_groups_page_token(tenant: TenantId, query: GroupQuery) -> str:
+    """Return the session or subject of the previous page's last group; empty: the first page.
+
+    Raises:
+        InvalidArgument: the token is altered, or belongs to another request.
+    """
+    if not query.page_token:
+        return ""
+    match _decode("page_token", query.page_token):
+        case [str(fingerprint), str(last)]:
+            if fingerprint != _groups_fingerprint(tenant, query):
+                raise InvalidArgument(
+                    "page_token",
+                    "belongs to another request; leave all other fields unchanged, or start without a token",
+                )
+            limits.check_text("page_token", last, limits.MAX_SESSION_BYTES, required=True)
+            return last
+        case _:
+            raise InvalidArgument(
+                "page_token", "is invalid; send a token of this service unchanged, or start without one"
+            )
+
+
+def _groups_fingerprint(tenant: TenantId, query: GroupQuery) -> str:
+    return _fingerprint([tenant, "groups", dataclasses.replace(query, page_token="", consistency_token="")])
 
 
 def namespaces_page_token(tenant: TenantId, query: NamespaceQuery, last: NamespaceName) -> str:

@@ -6,20 +6,30 @@ from datetime import timedelta
 
 from common.errors import InvalidArgument
 
-MAX_TEXT_BYTES = 64 * 1024
+MAX_TEXT_BYTES = 100 * 1024
+MAX_QUERY_BYTES = 64 * 1024
 MAX_SESSION_BYTES = 256
 MAX_SUBJECT_BYTES = 256
+MAX_KEY_BYTES = 2048
+"""A B-tree entry of PostgreSQL takes 2704 bytes."""
 MAX_LABELS = 64
 MAX_LABEL_KEY_BYTES = 63
 MAX_LABEL_VALUE_BYTES = 256
 MAX_DISPLAY_NAME_BYTES = 256
 MAX_REQUEST_ID_BYTES = 128
-MAX_TOKEN_BYTES = 2048
+MAX_TOKEN_BYTES = 4096
+"""A page token contains a key, encoded twice in base64: at most 3.8 KB."""
 MAX_TOP_K = 200
+MAX_RECALL_DEPTH = 10_000
+"""Maximum hits of all pages of a Recall; there are never as many candidates."""
 DEFAULT_TOP_K = 10
 MAX_PAGE_SIZE = 1000
 DEFAULT_PAGE_SIZE = 100
 MAX_FILTER_VALUES = 256
+MAX_FILTER_CLAUSES = 128
+MAX_FILTER_DEPTH = 8
+MAX_FORGOTTEN = 10_000
+"""Maximum memories that one ForgetMemories forgets, in one transaction."""
 MAX_VECTOR_DIMENSIONS = 4096
 MAX_SESSION_POSITION = 2**62
 MAX_DURATION = timedelta(days=365_000)

@@ -16,6 +16,9 @@ from somabrain_service.domain import limits
 from somabrain_service.domain.names import MemoryName
 
 NEUTRAL_SALIENCE = 0.5
+MAX_RENEWAL = timedelta(seconds=30)
+"""Longest time of a renewal, from its reading of the clock to its commit. So long after a memory has expired, it may
+still prove renewed: what is remembered of its expiry is read again."""
 
 
 class MemoryKind(IntEnum):
@@ -75,6 +78,8 @@ class MemoryDraft:
     expire_time: datetime | None = None
     ttl: timedelta | None = None
     pinned: bool = False
+    key: str = ""
+    index_text: str = ""
 
     def __post_init__(self) -> None:
         """Validate the fields against the contract's bounds.
@@ -85,6 +90,8 @@ class MemoryDraft:
         limits.check_text("memory.text", self.text, limits.MAX_TEXT_BYTES, required=True)
         limits.check_text("memory.session", self.session, limits.MAX_SESSION_BYTES)
         limits.check_text("memory.subject", self.subject, limits.MAX_SUBJECT_BYTES)
+        limits.check_text("memory.key", self.key, limits.MAX_KEY_BYTES)
+        limits.check_text("memory.index_text", self.index_text, limits.MAX_TEXT_BYTES)
         if self.session_position is not None:
             if not self.session:
                 raise InvalidArgument(
@@ -103,6 +110,16 @@ class MemoryDraft:
         if self.ttl is not None and self.ttl <= timedelta(0):
             raise InvalidArgument("memory.ttl", "must be more than 0; leave it unset for a memory that does not expire")
 
+    @property
+    def indexed_text(self) -> str:
+        """The text that is searched."""
+        return self.index_text or self.text
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of its texts and key, which count for the tenant's quota."""
+        return len(self.text.encode()) + len(self.key.encode()) + len(self.index_text.encode())
+
 
 def check_labels(name: str, labels: Mapping[str, str]) -> None:
     """Check labels against their bounds; `name` is the field that errors name."""
@@ -118,6 +135,13 @@ def position_conflict(position: int | None) -> AlreadyExists:
     return AlreadyExists(
         f"memory.session_position: {position} is taken in this session; "
         "leave it unset for the position after the last one."
+    )
+
+
+def key_conflict(holder: MemoryName) -> AlreadyExists:
+    """Return the error for a key that a live memory has."""
+    return AlreadyExists(
+        f"memory.key: is the key of {holder}; update that memory, or choose another key.", holder=str(holder)
     )
 
 
@@ -139,6 +163,8 @@ class Memory:
     expire_time: datetime | None
     pinned: bool
     revision: int
+    key: str = ""
+    index_text: str = ""
 
     @property
     def etag(self) -> str:
@@ -147,8 +173,18 @@ class Memory:
         return hashlib.blake2b(state.encode(), digest_size=12).hexdigest()
 
     @property
+    def indexed_text(self) -> str:
+        """As `MemoryDraft.indexed_text`."""
+        return self.index_text or self.text
+
+    @property
+    def stored_bytes(self) -> int:
+        """As `MemoryDraft.stored_bytes`."""
+        return len(self.text.encode()) + len(self.key.encode()) + len(self.index_text.encode())
+
+    @property
     def size_bytes(self) -> int:
         """Upper bound of the memory's size in a message, as `SIZE` of store/postgres/queries/rows.py."""
-        strings = len(self.text.encode()) + len(self.session.encode()) + len(self.subject.encode())
+        strings = self.stored_bytes + len(self.session.encode()) + len(self.subject.encode())
         labels = sum(len(k.encode()) + len(v.encode()) + 16 for k, v in self.labels.items())
         return 512 + strings + labels

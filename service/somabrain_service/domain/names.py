@@ -10,6 +10,7 @@ from typing import NewType
 from uuid import UUID, uuid5
 
 from common.errors import InvalidArgument
+from somabrain_service.domain import limits
 
 TenantId = NewType("TenantId", UUID)
 MemoryId = NewType("MemoryId", int)
@@ -98,9 +99,52 @@ class MemoryName:
         collection, _, namespace = parent.partition("/")
         if collection != "namespaces" or not _NAMESPACE.fullmatch(namespace) or not _MEMORY.fullmatch(memory):
             raise InvalidArgument(
-                field, "must be `namespaces/{namespace}/memories/{memory}`; use a name that this service returned"
+                field,
+                "must be `namespaces/{namespace}/memories/{memory}`, as this service returned it, or "
+                "`namespaces/{namespace}/keys/{key}`",
             )
         return cls(NamespaceName(namespace), MemoryId(int(memory, 16)))
 
     def __str__(self) -> str:
         return f"{self.namespace}/memories/{self.memory:016x}"
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryKey:
+    """`namespaces/{namespace}/keys/{key}`: the live memory with a key that the caller chose, as it is at each call.
+
+    In messages it is named without the key, which is the caller's data.
+    """
+
+    namespace: NamespaceName
+    key: str
+
+    @classmethod
+    def of(cls, namespace: NamespaceName, key: str, field: str = "memory.key") -> MemoryKey:
+        """Return the name of the memory with this key.
+
+        Raises:
+            InvalidArgument: the key is empty, too long, or has a NUL; it names `field`.
+        """
+        limits.check_text(field, key, limits.MAX_KEY_BYTES, required=True)
+        return cls(namespace, key)
+
+    def __str__(self) -> str:
+        return f"The memory with this key in {self.namespace}"
+
+
+MemoryRef = MemoryName | MemoryKey
+"""A memory, by the name that the server assigned or by its key."""
+
+
+def parse_memory_ref(name: str, field: str = "name") -> MemoryRef:
+    """Parse `namespaces/{namespace}/memories/{memory}` or `namespaces/{namespace}/keys/{key}`.
+
+    Raises:
+        InvalidArgument: naming `field`.
+    """
+    collection, _, rest = name.partition("/")
+    namespace, _, rest = rest.partition("/")
+    if collection != "namespaces" or not rest.startswith("keys/") or not _NAMESPACE.fullmatch(namespace):
+        return MemoryName.parse(name, field)
+    return MemoryKey.of(NamespaceName(namespace), rest.removeprefix("keys/"), field)

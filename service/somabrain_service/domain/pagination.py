@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 
 from common.errors import InvalidArgument
 from somabrain_service.domain import limits
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import MemoryName, NamespaceName
+from somabrain_service.domain.names import MemoryRef, NamespaceName
 
 
 class OrderField(Enum):
@@ -18,6 +19,7 @@ class OrderField(Enum):
     CREATE_TIME = "create_time"
     EVENT_TIME = "event_time"
     SESSION_POSITION = "session_position"
+    KEY = "key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Order:
         """Parse AIP-132's `order_by`: one field, optionally followed by ` desc`.
 
         Raises:
-            InvalidArgument: not one of the three fields.
+            InvalidArgument: not one of these fields.
         """
         words = text.split()
         if not words:
@@ -40,7 +42,8 @@ class Order:
         names = {field.value: field for field in OrderField}
         if words[0] not in names or words[1:] not in ([], ["asc"], ["desc"]):
             raise InvalidArgument(
-                "order_by", "must be `create_time`, `event_time` or `session_position`, each with or without ` desc`"
+                "order_by",
+                "must be `create_time`, `event_time`, `session_position` or `key`, each with or without ` desc`",
             )
         return cls(names[words[0]], words[1:] == ["desc"])
 
@@ -66,11 +69,58 @@ class ListQuery:
         object.__setattr__(self, "page_size", size)
 
 
+class GroupField(Enum):
+    """Field that memories are grouped by; memories without it are in no group."""
+
+    SESSION = "session"
+    SUBJECT = "subject"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupQuery:
+    """Query of a page of groups of memories; fields as in `ListQuery`."""
+
+    parent: NamespaceName
+    group_by: GroupField
+    page_size: int = 0
+    page_token: str = ""
+    filter: MemoryFilter = field(default_factory=MemoryFilter)
+    consistency_token: str = ""
+
+    def __post_init__(self) -> None:
+        """Validate the fields; afterwards `page_size` is 1 to 1000.
+
+        Raises:
+            InvalidArgument: naming the field.
+        """
+        size = limits.check_count("page_size", self.page_size, limits.MAX_PAGE_SIZE, limits.DEFAULT_PAGE_SIZE)
+        object.__setattr__(self, "page_size", size)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryGroup:
+    """The live memories of a session or about a subject: their number, and the latest of their times."""
+
+    value: str
+    memories: int
+    last_event_time: datetime
+    last_create_time: datetime
+    last_update_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPage:
+    """A page of groups. `next_page_token` empty: this is the last page."""
+
+    groups: tuple[MemoryGroup, ...]
+    next_page_token: str
+
+
 @dataclass(frozen=True, slots=True)
 class RevisionQuery:
     """Query of a page of a memory's revisions; fields as in `ListQuery`."""
 
-    parent: MemoryName
+    parent: MemoryRef
     page_size: int = 0
     page_token: str = ""
 

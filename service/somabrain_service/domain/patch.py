@@ -21,8 +21,12 @@ FIELDS = (
     "expire_time",
     "ttl",
     "pinned",
+    "key",
+    "index_text",
 )
 """Fields that an update may change, by the contract's names: all that a caller may set in Remember."""
+REPLACED_FIELDS = tuple(field for field in FIELDS if field != "key")
+"""Fields of the mask `*`. A caller that knows nothing of keys must not remove one, so the key has to be named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class MemoryPatch:
     expire_time: datetime | None = None
     ttl: timedelta | None = None
     pinned: bool = False
+    key: str = ""
+    index_text: str = ""
 
     def __post_init__(self) -> None:
         """Validate the paths.
@@ -79,4 +85,6 @@ class MemoryPatch:
             expire_time=self.expire_time if expires else memory.expire_time,
             ttl=self.ttl if expires else None,
             pinned=self.pinned if "pinned" in paths else memory.pinned,
+            key=self.key if "key" in paths else memory.key,
+            index_text=self.index_text if "index_text" in paths else memory.index_text,
         )

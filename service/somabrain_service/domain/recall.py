@@ -42,6 +42,7 @@ class RecallQuery:
     consistency_token: str = ""
     min_match: float | None = None
     explain: bool = False
+    page_token: str = ""
 
     def __post_init__(self) -> None:
         """Validate the fields; afterwards `top_k` is 1 to 200.
@@ -49,7 +50,7 @@ class RecallQuery:
         Raises:
             InvalidArgument: naming the field.
         """
-        limits.check_text("query", self.query, limits.MAX_TEXT_BYTES)
+        limits.check_text("query", self.query, limits.MAX_QUERY_BYTES)
         if not self.query and self.vector is None:
             raise InvalidArgument("query", "is required, 1 byte to 64 KiB, unless `vector` is set")
         object.__setattr__(
@@ -105,7 +106,8 @@ class RecallResult:
     """Result of a Recall. `encoder_id` empty: no vectors were compared. `truncated`: hits beyond 3 MiB were omitted.
 
     `cached`: the ranking came from the cache. `best_match`: the best candidate's absolute similarity by words; None:
-    no words were compared by meaning.
+    no words were compared by meaning. `next_page_token` empty: no hits follow. `state_changed`: the namespace is no
+    longer as it was at the first page.
     """
 
     hits: tuple[Hit, ...]
@@ -116,3 +118,5 @@ class RecallResult:
     best_lexical: float
     best_match: float | None = None
     cached: bool = False
+    next_page_token: str = ""
+    state_changed: bool = False

@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 
 from common.utils.trace import span
 from somabrain_service.authz.opa import Policy
+from somabrain_service.interceptors import contract
 from somabrain_service.interceptors.call import Call, CallNext
 
 _NAMESPACE_PATH = re.compile(r"namespaces/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(/.*)?", re.DOTALL)
@@ -24,7 +25,8 @@ class Authorize:
         if call.identity is None:
             raise RuntimeError("the policy interceptor must be inside the identity interceptor")
         with span("policy"):
-            await self._policy.require(call.identity, call.method, namespace_of(request))
+            for method in contract.methods_of(call.method, request):
+                await self._policy.require(call.identity, method, namespace_of(request))
         return await call_next(call, request)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from google.protobuf.message import Message
+
 OUTPUT_ONLY: Mapping[str, tuple[str, Collection[str]]] = {
     "somabrain.memory.v1.RememberRequest": (
         "memory",
@@ -20,7 +22,15 @@ WRITE_METHODS = frozenset(
     {
         *(
             f"/somabrain.memory.v1.MemoryService/{method}"
-            for method in ("Remember", "BatchRemember", "UpdateMemory", "ForgetMemory", "BatchForget")
+            for method in (
+                "Remember",
+                "BatchRemember",
+                "UpdateMemory",
+                "TouchMemory",
+                "ForgetMemory",
+                "BatchForget",
+                "ForgetMemories",
+            )
         ),
         *(
             f"/somabrain.memory.v1.NamespaceService/{method}"
@@ -29,3 +39,11 @@ WRITE_METHODS = frozenset(
     }
 )
 """Methods that write; all others only read."""
+
+TOUCH = "/somabrain.memory.v1.MemoryService/TouchMemory"
+
+
+def methods_of(method: str, request: Message) -> tuple[str, ...]:
+    """Return the methods that a call needs permission for: a read that renews what it returns is also a TouchMemory."""
+    refreshes = "refresh_ttl" in request.DESCRIPTOR.fields_by_name and request.HasField("refresh_ttl")
+    return (method, TOUCH) if refreshes else (method,)

@@ -97,6 +97,8 @@ def _error_details(exc: errors.SomaBrainError, request_id: str) -> Iterator[Mess
         case errors.InvalidArgument():
             violation = details.BadRequest.FieldViolation(field=exc.field, description=exc.description)
             yield details.BadRequest(field_violations=[violation])
+        case errors.AlreadyExists() if exc.holder:
+            yield details.ResourceInfo(resource_type="Memory", resource_name=exc.holder)
         case errors.NotFound():
             yield details.ResourceInfo(resource_type=exc.resource_type, resource_name=exc.name)
         case errors.Unavailable():

@@ -27,6 +27,6 @@ class RateLimit:
 
 def count_writes(method: str, request: Message) -> int:
     """Return the number of writes in a call: one per item of a batch."""
-    if method not in contract.WRITE_METHODS:
+    if contract.WRITE_METHODS.isdisjoint(contract.methods_of(method, request)):
         return 0
     return len(getattr(request, "requests", (request,)))

@@ -35,7 +35,8 @@ class RankingRequest:
     """A query to rank: sorted `terms`, and float32[d] `vector` of `encoder_id`; None: terms only.
 
     `tokens` are those of the text `query`; None: its words are not compared by meaning. `priors`: a conversation is
-    asked, in which it matters who says something. `bypass_cache`: compute the ranking even if it is cached.
+    asked, in which it matters who says something. `bypass_cache`: compute the ranking even if it is cached. `skip`:
+    number of hits that previous pages had.
     """
 
     query: str
@@ -49,6 +50,7 @@ class RankingRequest:
     priors: bool
     now: datetime
     bypass_cache: bool = False
+    skip: int = 0
 
 
 class Ranker(Protocol):
@@ -82,6 +84,7 @@ class ExactRanker:
             limit=MAX_CANDIDATES,
             top_k=request.top_k if request.tokens is None else max(request.top_k, SHORTLIST_SIZE),
             tuning=request.tuning,
+            skip=request.skip if request.tokens is None else 0,
         )
         ranking = await snapshot.indexed_ranking(search)
         if ranking is None:
@@ -97,13 +100,15 @@ async def _rank_again(
     snapshot: Snapshot, ranking: Ranking, request: RankingRequest, tokens: QueryTokens, idf: Mapping[str, float]
 ) -> Ranking:
     """Rank the best again by the words of the query; without any token vectors they stay as they are."""
+    page = slice(request.skip, request.skip + request.top_k)
     shortlist = await snapshot.shortlist([hit.id for hit in ranking.hits], tokens)
     if not shortlist.compared.any():
-        return dataclasses.replace(ranking, hits=ranking.hits[: request.top_k], tokens_missing=shortlist.missing)
+        return dataclasses.replace(ranking, hits=ranking.hits[page], tokens_missing=shortlist.missing)
     words = query_words(get_analyzer(snapshot.namespace.analyzer), request.query, tokens, idf)
-    return rerank(
-        ranking, shortlist, words, top_k=request.top_k, context=request.tuning.contiguity, priors=request.priors
+    reranked = rerank(
+        ranking, shortlist, words, top_k=page.stop, context=request.tuning.contiguity, priors=request.priors
     )
+    return dataclasses.replace(reranked, hits=reranked.hits[page])
 
 
 async def rank_candidates(snapshot: Snapshot, search: Search, now: datetime) -> Ranking:
@@ -120,6 +125,7 @@ async def rank_candidates(snapshot: Snapshot, search: Search, now: datetime) -> 
         now_s=now.timestamp(),
         half_life=snapshot.namespace.settings.recency_half_life,
         tuning=search.tuning,
+        skip=search.skip,
     )
 
 

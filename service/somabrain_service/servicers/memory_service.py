@@ -15,17 +15,20 @@ from somabrain_service.authn.tenant import caller_tenant
 from somabrain_service.commands.batch_forget_memories import batch_forget_memories
 from somabrain_service.commands.batch_remember_memories import batch_remember_memories
 from somabrain_service.commands.export_memories import export_memories
+from somabrain_service.commands.forget_memories import forget_memories
 from somabrain_service.commands.forget_memory import forget_memory
 from somabrain_service.commands.get_memory import get_memory
+from somabrain_service.commands.list_groups import list_groups
 from somabrain_service.commands.list_memories import list_memories
 from somabrain_service.commands.list_revisions import list_revisions
 from somabrain_service.commands.recall_memories import recall_memories
 from somabrain_service.commands.remember_memory import remember_memory
 from somabrain_service.commands.shared.context import AppContext
+from somabrain_service.commands.touch_memory import touch_memory
 from somabrain_service.commands.update_memory import update_memory
 from somabrain_service.commands.watch_memories import watch_memories
-from somabrain_service.domain.names import MemoryName, NamespaceName
-from somabrain_service.domain.pagination import ListQuery, Order, RevisionQuery
+from somabrain_service.domain.names import NamespaceName, parse_memory_ref
+from somabrain_service.domain.pagination import GroupField, ListQuery, Order, RevisionQuery
 from somabrain_service.servicers.convert.batch import (
     CheckRequest,
     ToStatus,
@@ -40,7 +43,8 @@ from somabrain_service.servicers.convert.feed import (
     watch_event_to_proto,
     watch_query_from_proto,
 )
-from somabrain_service.servicers.convert.field_mask import memory_patch_from_proto
+from somabrain_service.servicers.convert.field_mask import memory_creation_from_proto, memory_patch_from_proto
+from somabrain_service.servicers.convert.group import group_query_from_proto, group_to_proto
 from somabrain_service.servicers.convert.memory import (
     filter_from_proto,
     memory_draft_from_proto,
@@ -48,6 +52,7 @@ from somabrain_service.servicers.convert.memory import (
     vector_from_proto,
 )
 from somabrain_service.servicers.convert.recall import recall_query_from_proto, recall_result_to_proto
+from somabrain_service.servicers.convert.time import duration_from_proto
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 
@@ -87,16 +92,19 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
 
     async def Recall(self, request: pb.RecallRequest, context: Context) -> pb.RecallResponse:  # noqa: N802
         """Find the memories that match a query best."""
-        result = await recall_memories(self._app_context, caller_tenant(), recall_query_from_proto(request))
+        query = recall_query_from_proto(request)
+        refresh_ttl = duration_from_proto(request, "refresh_ttl", "refresh_ttl")
+        result = await recall_memories(self._app_context, caller_tenant(), query, refresh_ttl=refresh_ttl)
         return recall_result_to_proto(result, explain=request.explain)
 
     async def GetMemory(self, request: pb.GetMemoryRequest, context: Context) -> pb.GetMemoryResponse:  # noqa: N802
-        """Return one memory."""
+        """Return one memory by name or key."""
         memory = await get_memory(
             self._app_context,
             caller_tenant(),
-            MemoryName.parse(request.name),
+            parse_memory_ref(request.name),
             consistency_token=request.consistency_token,
+            refresh_ttl=duration_from_proto(request, "refresh_ttl", "refresh_ttl"),
         )
         return pb.GetMemoryResponse(memory=memory_to_proto(memory))
 
@@ -112,7 +120,8 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
             order=Order.parse(request.order_by),
             consistency_token=request.consistency_token,
         )
-        page = await list_memories(self._app_context, caller_tenant(), query)
+        refresh_ttl = duration_from_proto(request, "refresh_ttl", "refresh_ttl")
+        page = await list_memories(self._app_context, caller_tenant(), query, refresh_ttl=refresh_ttl)
         return pb.ListMemoriesResponse(
             memories=[memory_to_proto(memory) for memory in page.memories], next_page_token=page.next_page_token
         )
@@ -121,24 +130,54 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
         self, request: pb.UpdateMemoryRequest, context: Context
     ) -> pb.UpdateMemoryResponse:
         """Change fields of a memory."""
+        ref = parse_memory_ref(request.memory.name, "memory.name")
         result = await update_memory(
             self._app_context,
             caller_tenant(),
-            MemoryName.parse(request.memory.name, "memory.name"),
+            ref,
             memory_patch_from_proto(request),
             etag=request.memory.etag,
             vector=vector_from_proto(request),
             request_id=request.request_id,
+            create=memory_creation_from_proto(request, ref),
         )
         return pb.UpdateMemoryResponse(
             memory=memory_to_proto(result.memory), consistency_token=result.consistency_token
+        )
+
+    async def TouchMemory(  # noqa: N802
+        self, request: pb.TouchMemoryRequest, context: Context
+    ) -> pb.TouchMemoryResponse:
+        """Renew the life of a memory."""
+        ttl = duration_from_proto(request, "ttl", "ttl")
+        memory = await touch_memory(self._app_context, caller_tenant(), parse_memory_ref(request.name), ttl)
+        return pb.TouchMemoryResponse(memory=memory_to_proto(memory))
+
+    async def ListSessions(  # noqa: N802
+        self, request: pb.ListSessionsRequest, context: Context
+    ) -> pb.ListSessionsResponse:
+        """Return a page of sessions."""
+        query = group_query_from_proto(request, GroupField.SESSION)
+        page = await list_groups(self._app_context, caller_tenant(), query)
+        return pb.ListSessionsResponse(
+            sessions=[group_to_proto(group) for group in page.groups], next_page_token=page.next_page_token
+        )
+
+    async def ListSubjects(  # noqa: N802
+        self, request: pb.ListSubjectsRequest, context: Context
+    ) -> pb.ListSubjectsResponse:
+        """Return a page of subjects."""
+        query = group_query_from_proto(request, GroupField.SUBJECT)
+        page = await list_groups(self._app_context, caller_tenant(), query)
+        return pb.ListSubjectsResponse(
+            subjects=[group_to_proto(group) for group in page.groups], next_page_token=page.next_page_token
         )
 
     async def ListRevisions(  # noqa: N802
         self, request: pb.ListRevisionsRequest, context: Context
     ) -> pb.ListRevisionsResponse:
         """Return a page of a memory's revisions."""
-        query = RevisionQuery(MemoryName.parse(request.parent, "parent"), request.page_size, request.page_token)
+        query = RevisionQuery(parse_memory_ref(request.parent, "parent"), request.page_size, request.page_token)
         page = await list_revisions(self._app_context, caller_tenant(), query)
         return pb.ListRevisionsResponse(
             revisions=[memory_to_proto(memory) for memory in page.memories], next_page_token=page.next_page_token
@@ -163,12 +202,31 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
         consistency_token = await forget_memory(
             self._app_context,
             caller_tenant(),
-            MemoryName.parse(request.name),
+            parse_memory_ref(request.name),
             etag=request.etag,
             request_id=request.request_id,
             allow_missing=request.allow_missing,
         )
         return pb.ForgetMemoryResponse(consistency_token=consistency_token)
+
+    async def ForgetMemories(  # noqa: N802
+        self, request: pb.ForgetMemoriesRequest, context: Context
+    ) -> pb.ForgetMemoriesResponse:
+        """Permanently forget the memories that match a filter."""
+        result = await forget_memories(
+            self._app_context,
+            caller_tenant(),
+            NamespaceName.parse(request.parent),
+            filter_from_proto(request.filter),
+            max_count=request.max_count,
+            dry_run=request.dry_run,
+            request_id=request.request_id,
+        )
+        return pb.ForgetMemoriesResponse(
+            forgotten_count=result.forgotten,
+            matching_count=result.matching,
+            consistency_token=result.consistency_token,
+        )
 
     async def WatchMemories(  # noqa: N802
         self, request: pb.WatchMemoriesRequest, context: Context

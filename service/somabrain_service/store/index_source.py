@@ -38,6 +38,7 @@ class MemoryRow:
     salience: float
     pinned: bool
     doc_length: int
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,10 @@ class IndexSource(Snapshot, Protocol):
 
     async def index_rows(self, ids: Sequence[int], encoder_id: str) -> IndexRows:
         """Return the rows of those of the memories that exist."""
+        ...
+
+    async def expiries(self, ids: Sequence[int]) -> list[tuple[int, int]]:
+        """Return those of the memories that exist, each with its expiry in microseconds since 1970."""
         ...
 
 

@@ -12,15 +12,16 @@ from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
+from somabrain_service.domain.names import MemoryId, MemoryRef, NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
-from somabrain_service.domain.pagination import Order
+from somabrain_service.domain.pagination import GroupField, MemoryGroup, Order
 from somabrain_service.domain.ranking.late_interaction import Shortlist
 from somabrain_service.domain.ranking.score import Candidates, Ranking
 from somabrain_service.domain.token_vectors import QueryTokens
 from somabrain_service.store.records import (
     BatchWriteResult,
     ErasureResult,
+    ForgettingResult,
     IndexStats,
     MemoryUpdate,
     NewMemory,
@@ -49,7 +50,7 @@ class Snapshot(Protocol):
         ...
 
     async def next_expiry(self) -> datetime | None:
-        """Return the earliest expiry of a live memory; None: no memory expires."""
+        """Return the earliest expiry of a memory that is live, or may prove renewed; None: no memory expires."""
         ...
 
     async def changes(self, after: Position, limit: int) -> list[Change] | None:
@@ -87,7 +88,7 @@ class Snapshot(Protocol):
         """
         ...
 
-    async def memory(self, memory: MemoryId) -> Memory | None:
+    async def memory(self, ref: MemoryRef) -> Memory | None:
         """Return a memory; None: no such memory."""
         ...
 
@@ -99,6 +100,12 @@ class Snapshot(Protocol):
         Returns:
             The revisions, and whether more follow.
         """
+        ...
+
+    async def list_groups(
+        self, memory_filter: MemoryFilter, group_by: GroupField, after: str, limit: int
+    ) -> list[MemoryGroup]:
+        """Return at most `limit` groups after `after`, in the order of their bytes."""
         ...
 
     async def list_keys(
@@ -210,6 +217,33 @@ class Store(Protocol):
         """
         ...
 
+    async def forget_memories(
+        self,
+        tenant: TenantId,
+        name: NamespaceName,
+        memory_filter: MemoryFilter,
+        limit: int,
+        now: datetime,
+        request: RequestKey | None,
+    ) -> ForgettingResult:
+        """Forget at most `limit` live memories that match, oldest first: all of them or, on failure, none.
+
+        Raises:
+            NotFound: no such namespace.
+            AlreadyExists: the request id was used with another body.
+        """
+        ...
+
+    async def count_memories(
+        self, tenant: TenantId, name: NamespaceName, memory_filter: MemoryFilter, now: datetime
+    ) -> ForgettingResult:
+        """Return the result of `forget_memories` without a memory forgotten.
+
+        Raises:
+            NotFound: no such namespace.
+        """
+        ...
+
     def snapshot(
         self, tenant: TenantId, name: NamespaceName, now: datetime, *, assume_unchanged: bool = False
     ) -> AbstractAsyncContextManager[Snapshot]:
@@ -231,7 +265,7 @@ class Store(Protocol):
         Raises:
             Aborted: the settings of `namespace` are stale; call `namespace()` again, which reloads it.
             NotFound: no such namespace, or the request's memory has since been forgotten.
-            AlreadyExists: the request id was used with another body, or the position in the session is taken.
+            AlreadyExists: the request id was used with another body, or the session position or the key is taken.
             ResourceExhausted: the tenant's storage quota is used up.
         """
         ...
@@ -265,14 +299,32 @@ class Store(Protocol):
 
         Raises:
             Aborted: the settings of `namespace` are stale; call `namespace()` again, which reloads it.
-            NotFound: no such namespace or memory.
-            AlreadyExists: the request id was used with another body, or the position in the session is taken.
+            NotFound: no such namespace, or the request's memory has since been forgotten.
+            AlreadyExists: the request id was used with another body, or the session position or the key is taken.
             ResourceExhausted: the tenant's storage quota is used up.
         """
         ...
 
+    async def touch_memory(
+        self, tenant: TenantId, ref: MemoryRef, expire_time: datetime, now: datetime
+    ) -> Memory | None:
+        """Let a memory expire at `expire_time`, unless it expires later or never. None: no such memory.
+
+        Neither its revision nor the namespace's version changes, and a search index finds it out by itself.
+
+        Raises:
+            NotFound: no such namespace.
+        """
+        ...
+
+    async def touch_memories(
+        self, tenant: TenantId, namespace: Namespace, ids: Sequence[MemoryId], expire_time: datetime, now: datetime
+    ) -> set[MemoryId]:
+        """Do so with memories by their ids; return those that now expire at `expire_time`."""
+        ...
+
     async def delete_memory(
-        self, tenant: TenantId, name: MemoryName, etag: str, now: datetime, request: RequestKey | None
+        self, tenant: TenantId, ref: MemoryRef, etag: str, now: datetime, request: RequestKey | None
     ) -> NamespaceVersion | None:
         """Delete a memory with its derived rows. None: no such memory in the namespace.
 

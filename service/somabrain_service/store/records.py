@@ -175,7 +175,7 @@ class Search:
 
     `seeds` are the positions in `terms` of the terms that produce candidates; `fallback_seeds` the same if these are
     fewer than `top_k`. `idf` and `mean_length` cut candidates to the top `limit`. `vector` is float32[d] of
-    `encoder_id`; None: words alone. `top_k` and `tuning` are those of the ranking.
+    `encoder_id`; None: words alone. `top_k` and `tuning` are those of the ranking, whose best `skip` are left out.
     """
 
     terms: tuple[str, ...]
@@ -189,6 +189,16 @@ class Search:
     limit: int
     top_k: int
     tuning: Tuning
+    skip: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ForgettingResult:
+    """Numbers of memories that were forgotten, and that matched before; the namespace's version after it."""
+
+    count: int
+    matching: int
+    as_of: NamespaceVersion
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-HEAD = 6
+HEAD = 8
 """Number of the newest migration in this image."""
 
 SELECT_SCHEMA_INFO = "SELECT current, oldest_compatible FROM schema_info"

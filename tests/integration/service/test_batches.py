@@ -102,7 +102,8 @@ async def test_request_ids_are_each_items_own_and_shared_with_single_calls(conne
 async def test_a_batch_past_its_bounds_is_refused_whole(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
-        for drafts in ([MemoryDraft("x")] * 501, [MemoryDraft("x" * 65536)] * 48):
+        halves = MemoryDraft("x" * 51200, index_text="y" * 51200)
+        for drafts in ([MemoryDraft("x")] * 501, [MemoryDraft("x" * 65536)] * 48, [halves] * 31):
             with pytest.raises(InvalidArgumentError) as caught:
                 await client.batch_remember(namespace, drafts)
             assert list(caught.value.details.fields) == ["requests"]

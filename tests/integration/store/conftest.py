@@ -18,6 +18,7 @@ from somabrain_local.loopback import Redis, redis
 from somabrain_service.commands.batch_remember_memories import RememberItem, batch_remember_memories
 from somabrain_service.commands.create_namespace import create_namespace
 from somabrain_service.commands.forget_memory import forget_memory
+from somabrain_service.commands.get_memory import get_memory
 from somabrain_service.commands.get_namespace import get_namespace
 from somabrain_service.commands.list_memories import list_memories
 from somabrain_service.commands.recall_memories import recall_memories
@@ -26,7 +27,7 @@ from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.commands.update_memory import update_memory
 from somabrain_service.commands.update_namespace import update_namespace
 from somabrain_service.domain.memory import Memory, MemoryDraft, Vector
-from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId, tenant_id
+from somabrain_service.domain.names import MemoryKey, MemoryRef, NamespaceName, TenantId, tenant_id
 from somabrain_service.domain.namespace import (
     Namespace,
     NamespaceChange,
@@ -104,6 +105,28 @@ class Brain:
             self.services, self.tenant, memory.name, patch, etag=etag, vector=vector, request_id=request_id
         )
 
+    def key(self, key: str) -> MemoryKey:
+        """The name of the memory with a key."""
+        return MemoryKey.of(self.parent, key)
+
+    async def get(self, key: str) -> Memory:
+        """The live memory with a key."""
+        return await get_memory(self.services, self.tenant, self.key(key))
+
+    async def upsert(self, key: str, text: str, *, etag: str = "", request_id: str = "", **fields: Any) -> Memory:
+        """Create the memory with a key, or change it."""
+        patch = MemoryPatch(("text", *sorted(fields)), text=text, **fields)
+        written = await update_memory(
+            self.services,
+            self.tenant,
+            self.key(key),
+            patch,
+            etag=etag,
+            request_id=request_id,
+            create=lambda: MemoryDraft(text, key=key, **fields),
+        )
+        return written.memory
+
     async def remember_all(self, *items: RememberItem) -> list[Memory]:
         """Store a batch, and check that every item was stored."""
         batch = await batch_remember_memories(self.services, self.tenant, self.parent, items)
@@ -116,8 +139,13 @@ class Brain:
         async with self.services.store.snapshot(self.tenant, self.parent, self.services.clock()) as reading:
             return reading.namespace
 
-    async def forget(self, name: MemoryName, **fields: Any) -> str:
+    async def forget(self, name: MemoryRef, **fields: Any) -> str:
         return await forget_memory(self.services, self.tenant, name, **fields)
+
+    async def forget_all(self) -> None:
+        """Forget every memory, expired ones but for their rows."""
+        for memory in await self.list_all(page_size=1000):
+            await self.forget(memory.name)
 
     async def change(self, **settings: Any) -> Namespace:
         """Change settings of the namespace, such as its language or encoder."""

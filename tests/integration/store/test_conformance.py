@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,10 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.config.settings import DatabaseSettings, SearchIndexSettings
-from somabrain_service.commands.batch_remember_memories import RememberItem
+from common.errors import AlreadyExists, NotFound
+from somabrain_service.commands.batch_remember_memories import RememberItem, batch_remember_memories
 from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.commands.erase_subject import erase_subject
 from somabrain_service.commands.shared.context import AppContext
+from somabrain_service.commands.touch_memory import touch_memory
 from somabrain_service.domain import analyzer
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory, MemoryDraft, MemoryKind, Vector
@@ -32,6 +35,7 @@ from somabrain_service.store.open import open_store
 from somabrain_service.store.records import Search
 from somabrain_service.store.search_index.index import SearchIndex
 from somabrain_service.store.search_index.store import SearchIndexStore
+from tests.drawn_filters import labels, nested
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain, wait_until_loaded
 
@@ -45,7 +49,7 @@ words = st.lists(
 vectors = st.integers(0, 5).map(lambda seed: Vector.of(np.random.default_rng(seed).normal(size=DIMENSIONS).tolist()))
 sessions = st.sampled_from(["", "s1", "s2"])
 subjects = st.sampled_from(["", "ada", "ben"])
-labels = st.dictionaries(st.sampled_from(["colour", "size"]), st.sampled_from(["red", "big"]))
+keys = st.sampled_from(["", "", "a/1", "a/2", "b", "é/1", "e\u0301/1"])
 hours = st.integers(-50, 50).map(lambda n: BEGINNING + timedelta(hours=n))
 
 
@@ -63,6 +67,12 @@ class Update:
 @dataclass(frozen=True)
 class Forget:
     number: int
+
+
+@dataclass(frozen=True)
+class Touch:
+    number: int
+    hours: int
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,7 @@ items = st.builds(
         event_time=hours,
         salience=st.sampled_from([0.0, 0.5, 1.0]),
         ttl=st.sampled_from([None, timedelta(hours=2), timedelta(hours=5)]),
+        key=keys,
     ),
     vectors,
 )
@@ -113,6 +124,7 @@ changes = st.fixed_dictionaries(
         "kind": st.sampled_from(MemoryKind),
         "salience": st.sampled_from([0.0, 1.0]),
         "event_time": hours,
+        "key": keys,
     },
 ).filter(bool)
 filters = st.builds(
@@ -124,18 +136,20 @@ filters = st.builds(
     event_time_from=st.none() | hours,
     create_time_until=st.none() | hours,
     pinned=st.sampled_from([None, None, False, True]),
+    key_prefix=st.sampled_from(["", "", "", "a/", "é"]),
 )
 recall_steps = st.builds(
     RecallStep,
     words.map(" ".join),
     st.none() | vectors,
-    st.just(MemoryFilter()) | filters,
+    st.just(MemoryFilter()) | filters | nested(filters),
     st.sampled_from([1, 2, 5, 200]),
 )
 steps = st.lists(
     st.builds(Remember, st.lists(items, min_size=1, max_size=12))
     | st.builds(Update, st.integers(0, 50), changes)
     | st.builds(Forget, st.integers(0, 50))
+    | st.builds(Touch, st.integers(0, 50), st.integers(1, 6))
     | st.builds(Erase, st.sampled_from(["ada", "ben"]))
     | st.builds(Pass, st.integers(1, 3))
     | st.builds(Recreate)
@@ -160,12 +174,16 @@ class Pair:
         self.now += timedelta(seconds=1)
         match step:
             case Remember(drafts):
-                self.memories += await self.sql.remember_all(*drafts)
+                self.memories += await self._remember(drafts)
             case Update(number, fields):
                 await self._update(number, fields)
             case Forget(number) if self.memories:
                 memory = self.memories.pop(number % len(self.memories))
                 await self.sql.forget(memory.name, allow_missing=True)
+            case Touch(number, count) if self.memories:
+                name = self.memories[number % len(self.memories)].name
+                with suppress(NotFound):
+                    await touch_memory(self.sql.services, TENANT, name, timedelta(hours=count))
             case Erase(subject):
                 await erase_subject(self.sql.services, TENANT, self.sql.parent, subject)
             case Pass(count):
@@ -177,12 +195,21 @@ class Pair:
             case RecallStep():
                 await self.compare(step)
 
+    async def _remember(self, drafts: Sequence[RememberItem]) -> list[Memory]:
+        """Store a batch; only a key that is taken is refused."""
+        sql = self.sql
+        batch = await batch_remember_memories(sql.services, TENANT, sql.parent, drafts)
+        refused = [result for result in batch.results if not isinstance(result, Memory)]
+        assert all(isinstance(result, AlreadyExists) and result.holder for result in refused), refused
+        return [result for result in batch.results if isinstance(result, Memory)]
+
     async def _update(self, number: int, fields: dict[str, Any]) -> None:
         live = {memory.name for memory in await self.sql.list_all(page_size=1000)}
         live_positions = [i for i, memory in enumerate(self.memories) if memory.name in live]
         if live_positions:
             i = live_positions[number % len(live_positions)]
-            self.memories[i] = (await self.sql.update(self.memories[i], **fields)).memory
+            with suppress(AlreadyExists):  # of a key
+                self.memories[i] = (await self.sql.update(self.memories[i], **fields)).memory
 
     async def compare(self, step: RecallStep) -> None:
         """Recall with both stores; the answers must be equal, and one must come from the search index.
@@ -241,10 +268,11 @@ class Pair:
             UNION SELECT 'l' || l.key || '/' || l.value
             FROM memory_labels l JOIN m ON m.tenant_id = l.tenant_id AND m.id = l.memory
             UNION SELECT 's' || session FROM m UNION SELECT 'u' || subject FROM m
+            UNION SELECT 'k' || replace(key, '/', '|') FROM m WHERE key IS NOT NULL
             """,
             {"name": self.sql.parent.namespace},
         )
-        return {key.replace("/", "\0") for (key,) in rows}
+        return {key.replace("/", "\0").replace("|", "/") for (key,) in rows}
 
 
 def unit(vector: Vector) -> np.ndarray:

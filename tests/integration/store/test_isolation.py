@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -9,10 +10,15 @@ import pytest
 from psycopg import sql
 
 from common.errors import NotFound
+from somabrain_service.commands.forget_memories import forget_memories
 from somabrain_service.commands.get_memory import get_memory
+from somabrain_service.commands.list_groups import list_groups
 from somabrain_service.commands.list_memories import list_memories
 from somabrain_service.commands.list_revisions import list_revisions
-from somabrain_service.domain.pagination import ListQuery, RevisionQuery
+from somabrain_service.commands.touch_memory import touch_memory
+from somabrain_service.domain.filter import MemoryFilter
+from somabrain_service.domain.label_condition import LabelCondition, LabelOperator
+from somabrain_service.domain.pagination import GroupField, GroupQuery, ListQuery, RevisionQuery
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.tables import TABLES
@@ -24,7 +30,9 @@ OF_THE_WORKER = {"relayed"}
 async def fill(brain: Brain) -> None:
     """Put a row into every table that a service of this version writes."""
     await brain.create()
-    stored = await brain.remember("Ada keeps bees.", session="s", labels={"k": "v"}, subject="ada", request_id="r-1")
+    stored = await brain.remember(
+        "Ada keeps bees.", session="s", labels={"k": "v"}, subject="ada", request_id="r-1", key="a", index_text="Ada"
+    )
     deleted = await brain.remember("Ada sold a hive.", session="s")
     await brain.forget(deleted.memory.name)
     assert (await brain.update(stored.memory, salience=0.9)).memory.revision == 2
@@ -140,7 +148,10 @@ async def test_the_worker_reads_only_the_columns_that_its_work_needs(
         "usage": {
             "tenant_id", "namespace_id", "memories", "text_bytes", "tokens", "vectors", "token_texts", "token_bytes",
         },
-        "memories": {"tenant_id", "namespace_id", "id", "text", "revision", "length", "expire_time", "update_time"},
+        "memories": {
+            "tenant_id", "namespace_id", "id", "text", "revision", "length", "expire_time", "update_time", "key",
+            "index_text",
+        },
         "memory_vectors": {"tenant_id", "namespace_id", "memory", "encoder_id"},
         "memory_token_vectors": {"tenant_id", "namespace_id", "memory", "size_bytes"},
         "terms": {"tenant_id", "namespace_id", "term", "df"},
@@ -192,18 +203,42 @@ async def test_the_worker_changes_nothing_that_is_not_its_work(
 async def test_no_command_reaches_what_is_another_tenants(two_tenants: tuple[Brain, Brain]) -> None:
     a, b = two_tenants
     (theirs,) = await b.list_all()
+    await b.at("elsewhere").create()
+    await b.at("elsewhere").remember("Ben's.", key="b")
+    assert (await a.get("a")).name != theirs.name == (await b.get("a")).name
+    assert a.tenant != b.tenant
     stranger = a.of("tenant-c")
     for me in (a, stranger):
         with pytest.raises(NotFound):
             await get_memory(me.services, me.tenant, theirs.name)
         with pytest.raises(NotFound):
             await me.forget(theirs.name)
+        foreign = me.at("elsewhere")  # a namespace of b alone
+        for call in (foreign.get("b"), foreign.forget(foreign.key("b")), foreign.upsert("b", "stolen")):
+            with pytest.raises(NotFound):
+                await call
         with pytest.raises(NotFound):
             await me.update(theirs, text="stolen")
         with pytest.raises(NotFound):
             await list_revisions(me.services, me.tenant, RevisionQuery(theirs.name))
     with pytest.raises(NotFound):
         await stranger.recall("bees")
+    for ref in (theirs.name, a.at("elsewhere").key("b")):
+        with pytest.raises(NotFound):
+            await touch_memory(a.services, a.tenant, ref, timedelta(hours=1))
+    for group_by in GroupField:
+        query = GroupQuery(a.parent, group_by)
+        groups = (await list_groups(a.services, a.tenant, query)).groups
+        assert [group.memories for group in groups] == [1]
+        with pytest.raises(NotFound):
+            await list_groups(stranger.services, stranger.tenant, query)
+    everything = MemoryFilter(conditions=(LabelCondition("none", LabelOperator.NOT_EQUAL, ("x",)),))
+    for dry_run in (True, False):
+        with pytest.raises(NotFound):
+            await forget_memories(stranger.services, stranger.tenant, stranger.parent, everything, dry_run=dry_run)
+        with pytest.raises(NotFound):
+            await forget_memories(a.services, a.tenant, b.at("elsewhere").parent, everything, dry_run=dry_run)
+    assert len(await a.list_all(filter=everything)) == 1
     with pytest.raises(NotFound):
         await list_memories(stranger.services, stranger.tenant, ListQuery(stranger.parent))
     assert [memory.name for memory in await b.list_all()] == [theirs.name]

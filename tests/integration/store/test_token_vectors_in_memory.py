@@ -154,16 +154,16 @@ async def test_a_known_namespace_is_compared_without_postgresql(database: Clone,
         await wait_until_loaded(brain.services, TENANT, brain.parent)
         await shortlist(brain, ids, question())
         manager = indexes(brain.services.store).indexes
-        assumed = manager.assume_unchanged(TENANT, brain.parent)
+        assumed = manager.assume_unchanged(TENANT, brain.parent, brain.services.clock())
         assert assumed is not None
         check_equal(await shortlist(brain, ids, question(), assume=True), await shortlist(sql, ids, question()))
         assumed.index.drop_tokens()
         with pytest.raises(SnapshotOutdated):
             await shortlist(brain, ids, question(), assume=True)
-        assert manager.assume_unchanged(TENANT, brain.parent) is None
+        assert manager.assume_unchanged(TENANT, brain.parent, brain.services.clock()) is None
         await manager.wait_until_loaded()
         assert in_memory(brain) == (True, True)
-        assert manager.assume_unchanged(TENANT, brain.parent) is not None
+        assert manager.assume_unchanged(TENANT, brain.parent, brain.services.clock()) is not None
         check_equal(await shortlist(brain, ids, question(), assume=True), await shortlist(sql, ids, question()))
 
 

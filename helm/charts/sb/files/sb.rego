@@ -103,6 +103,8 @@ scope_of(method) := name if {
 			"/somabrain.memory.v1.MemoryService/GetMemory",
 			"/somabrain.memory.v1.MemoryService/ListMemories",
 			"/somabrain.memory.v1.MemoryService/ListRevisions",
+			"/somabrain.memory.v1.MemoryService/ListSessions",
+			"/somabrain.memory.v1.MemoryService/ListSubjects",
 			"/somabrain.memory.v1.MemoryService/Recall",
 			"/somabrain.memory.v1.MemoryService/WatchMemories",
 			"/somabrain.memory.v1.NamespaceService/GetNamespace",
@@ -111,8 +113,10 @@ scope_of(method) := name if {
 		"memory.write": {
 			"/somabrain.memory.v1.MemoryService/BatchForget",
 			"/somabrain.memory.v1.MemoryService/BatchRemember",
+			"/somabrain.memory.v1.MemoryService/ForgetMemories",
 			"/somabrain.memory.v1.MemoryService/ForgetMemory",
 			"/somabrain.memory.v1.MemoryService/Remember",
+			"/somabrain.memory.v1.MemoryService/TouchMemory",
 			"/somabrain.memory.v1.MemoryService/UpdateMemory",
 		},
 		"memory.admin": {

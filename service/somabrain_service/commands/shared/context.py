@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from common.aio.keyed_lock import KeyedLock
 from somabrain_service.commands.shared.watch_hub import WatchHub
+from somabrain_service.domain.names import MemoryRef, TenantId
 from somabrain_service.encoders.protocols import LEXICAL, Encoder, EncoderUnavailable
 from somabrain_service.flags.registry import FixedFlags, FlagSource
 from somabrain_service.recall.query_vectors import QueryVectors, UncachedQueryVectors
@@ -26,7 +28,8 @@ class AppContext:
     `encoders`: those this process can run, by encoder id. `client_encoders`: those that clients run, with the dimension
     of their vectors. `default_encoder`: the one of namespaces that do not set one. The id `lexical` means no vectors
     and has no encoder. `clock`: the current time, in a service that of the database: times of memories, expiry, age,
-    retention and the validity of request ids follow it alone, so that all processes agree on them.
+    retention and the validity of request ids follow it alone, so that all processes agree on them. `update_lock`: taken
+    by updates of one memory.
     """
 
     store: Store
@@ -38,6 +41,7 @@ class AppContext:
     ranker: Ranker = field(default_factory=ExactRanker)
     watch_hub: WatchHub = field(default_factory=WatchHub)
     clock: Callable[[], datetime] = utc_now
+    update_lock: KeyedLock[tuple[TenantId, MemoryRef]] = field(default_factory=KeyedLock)
 
     @property
     def encoder_ids(self) -> list[str]:

@@ -31,12 +31,12 @@ async def explain(
     analyzer = get_analyzer(namespace.analyzer)
     data = {row.memory: row.data for row in token_rows if row.data}
     compared = [memory for memory in memories if memory.name.memory in data]
-    spans = await context.encoder(encoder_id).spans([memory.text for memory in compared])
+    spans = await context.encoder(encoder_id).spans([memory.indexed_text for memory in compared])
     pieces = [(int(first), int(end)) for first, end in tokens.spans]
     asked = PieceTexts(query, pieces, analyzer.word_spans(query))
     result = {}
     for memory, of_memory in zip(compared, spans, strict=True):
-        text = PieceTexts(memory.text, of_memory, analyzer.word_spans(memory.text))
+        text = PieceTexts(memory.indexed_text, of_memory, analyzer.word_spans(memory.indexed_text))
         similarity = similarities(tokens, data[memory.name.memory])
         result[memory.name.memory] = word_matches(asked, text, similarity)
     return result

@@ -11,9 +11,10 @@ import structlog
 from numpy.typing import NDArray
 
 from common.errors import InvalidArgument
+from somabrain_service.commands.shared.caller_vectors import validate_caller_vector
 from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain import analyzer
-from somabrain_service.domain.memory import NEUTRAL_SALIENCE, MemoryDraft
+from somabrain_service.domain.memory import NEUTRAL_SALIENCE, MemoryDraft, Vector
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.token_vectors import NO_TOKEN_VECTORS
 from somabrain_service.encoders.protocols import LEXICAL, EncoderUnavailable
@@ -43,11 +44,29 @@ def new_memory(namespace: Namespace, draft: MemoryDraft, now: datetime, vectors:
         create_time=now,
         expire_time=expiry(draft, draft.ttl or default, now),
         salience=NEUTRAL_SALIENCE if draft.salience is None else draft.salience,
-        terms=analyzer.get_analyzer(namespace.analyzer).terms(draft.text),
+        terms=analyzer.get_analyzer(namespace.analyzer).terms(draft.indexed_text),
         vector=vectors.vector,
         tokens=vectors.tokens,
         encoder_id=namespace.settings.encoder,
     )
+
+
+async def prepare_memory(
+    context: AppContext, namespace: Namespace, draft: MemoryDraft, vector: Vector | None, now: datetime
+) -> NewMemory:
+    """Return the memory to store with its vectors. `vector` None: the namespace's encoder computes it.
+
+    Raises:
+        InvalidArgument: its expiry is in the past, or `vector` does not fit the namespace.
+    """
+    encoder_id = namespace.settings.encoder
+    given = None if vector is None else validate_caller_vector(context, encoder_id, vector)
+    new = new_memory(namespace, draft, now, Vectors())
+    if given is None:
+        (vectors,) = await encode(context, encoder_id, [draft.indexed_text])
+    else:
+        vectors = with_caller_vector(context, encoder_id, draft.indexed_text, given)
+    return new.with_vectors(vectors.vector, vectors.tokens)
 
 
 def expiry(draft: MemoryDraft, ttl: timedelta | None, now: datetime) -> datetime | None:

@@ -126,6 +126,7 @@ def rank(
     now_s: float,
     half_life: timedelta | None,
     tuning: Tuning = DEFAULT_TUNING,
+    skip: int = 0,
 ) -> Ranking:
     """Score the candidates and order the best: by score, then the newest event, then name.
 
@@ -137,6 +138,7 @@ def rank(
         now_s: current time for the age of memories, in seconds since 1970.
         half_life: half-life of recency; None: age does not count.
         tuning: enabled score components.
+        skip: number of the best hits to leave out.
     """
     lexical_scores = bm25.scores(idf, candidates.postings, candidates.doc_length, mean_length)
     eligible = candidates.eligible if tuning.contiguity else candidates.seeds
@@ -156,7 +158,7 @@ def rank(
 
     rows = np.flatnonzero(eligible)
     order = np.lexsort((candidates.ids[rows], -candidates.event_time_s[rows], -score[rows]))
-    chosen = rows[order[:top_k]]
+    chosen = rows[order[skip : skip + top_k]]
     parts = (
         lexical_scores / max_score if max_score > 0 else lexical_scores,
         relative,

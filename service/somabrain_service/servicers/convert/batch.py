@@ -14,7 +14,7 @@ from somabrain_service.commands.batch_forget_memories import ForgetItem
 from somabrain_service.commands.batch_remember_memories import RememberItem
 from somabrain_service.domain import limits
 from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import MemoryName
+from somabrain_service.domain.names import parse_memory_ref
 from somabrain_service.servicers.convert.memory import memory_draft_from_proto, memory_to_proto, vector_from_proto
 
 CheckRequest = Callable[[Message], None]
@@ -57,7 +57,7 @@ def forget_items_from_proto(
 
     def convert(request: pb.ForgetMemoryRequest) -> ForgetItem:
         check_request(request)
-        name = MemoryName.parse(request.name)
+        name = parse_memory_ref(request.name)
         return ForgetItem(name, request.etag, request.request_id, request.allow_missing)
 
     return _convert_each(batch.requests, convert)

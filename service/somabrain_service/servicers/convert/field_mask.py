@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+
 from common.errors import InvalidArgument
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2
-from somabrain_service.domain.memory import MemoryKind
-from somabrain_service.domain.patch import FIELDS, MemoryPatch
-from somabrain_service.servicers.convert.memory import kind_from_proto
+from somabrain_service.domain.memory import MemoryDraft, MemoryKind
+from somabrain_service.domain.names import MemoryKey, MemoryRef
+from somabrain_service.domain.patch import FIELDS, REPLACED_FIELDS, MemoryPatch
+from somabrain_service.servicers.convert.memory import kind_from_proto, memory_draft_from_proto
 from somabrain_service.servicers.convert.time import duration_from_proto, timestamp_from_proto
 
 _IDENTITY_FIELDS = {"name", "etag"}
 
 
 def memory_patch_from_proto(request: memory_service_pb2.UpdateMemoryRequest) -> MemoryPatch:
-    """Return the patch. Without a mask: all fields that are set; `*`: all fields that can be changed (AIP-134).
+    """Return the patch. Without a mask: all fields that are set; `*`: all that can change but the key (AIP-134).
 
     Raises:
         InvalidArgument: a field is out of its bound or cannot be changed.
@@ -35,13 +39,32 @@ def memory_patch_from_proto(request: memory_service_pb2.UpdateMemoryRequest) -> 
         else None,
         ttl=duration_from_proto(memory, "ttl", "memory.ttl") if "ttl" in paths else None,
         pinned=memory.pinned,
+        key=memory.key,
+        index_text=memory.index_text,
     )
+
+
+def memory_creation_from_proto(
+    request: memory_service_pb2.UpdateMemoryRequest, ref: MemoryRef
+) -> Callable[[], MemoryDraft] | None:
+    """Return what makes the draft of a memory that is missing; None: it is not to be created.
+
+    Raises:
+        InvalidArgument: the memory is not named by its key, or another key is set.
+    """
+    if not request.allow_missing:
+        return None
+    if not isinstance(ref, MemoryKey):
+        raise InvalidArgument("allow_missing", "requires a name by key, `namespaces/{namespace}/keys/{key}`")
+    if request.memory.key not in ("", ref.key):
+        raise InvalidArgument("memory.key", "must be empty or the key of the name: allow_missing excludes a renaming")
+    return lambda: dataclasses.replace(memory_draft_from_proto(request.memory), key=ref.key)
 
 
 def _update_paths(request: memory_service_pb2.UpdateMemoryRequest) -> tuple[str, ...]:
     if request.HasField("update_mask"):
         paths = set(request.update_mask.paths)
-        return tuple(sorted(FIELDS if paths == {"*"} else paths))
+        return tuple(sorted(REPLACED_FIELDS if paths == {"*"} else paths))
     fields = _set_fields(request.memory) - _IDENTITY_FIELDS
     for name in sorted(fields.difference(FIELDS)):
         raise InvalidArgument(

@@ -8,11 +8,15 @@ from google.protobuf.message import Message
 
 from common.errors import InvalidArgument
 from somabrain.memory.v1 import memory_pb2 as pb
+from somabrain_service.domain import limits
 from somabrain_service.domain.filter import MemoryFilter
+from somabrain_service.domain.label_condition import LabelCondition, LabelOperator
 from somabrain_service.domain.memory import Memory, MemoryDraft, MemoryKind, Vector
 from somabrain_service.servicers.convert.time import duration_from_proto, set_timestamp, timestamp_from_proto
 
 _KINDS = {kind.value: kind for kind in MemoryKind}
+_OPERATOR_NAMES = [operator.name for operator in LabelOperator]
+_OPERATORS = {operator.value: operator for operator in LabelOperator}
 _INVALID_KIND = "must be MEMORY_KIND_EPISODIC, MEMORY_KIND_SEMANTIC or MEMORY_KIND_PROCEDURAL"
 
 
@@ -34,6 +38,8 @@ def memory_draft_from_proto(memory: pb.Memory) -> MemoryDraft:
         expire_time=timestamp_from_proto(memory, "expire_time", "memory.expire_time"),
         ttl=duration_from_proto(memory, "ttl", "memory.ttl"),
         pinned=memory.pinned,
+        key=memory.key,
+        index_text=memory.index_text,
     )
 
 
@@ -49,12 +55,18 @@ def vector_from_proto(request: Message) -> Vector | None:
     return Vector.of(vector.values, vector.encoder_id)
 
 
-def filter_from_proto(message: pb.MemoryFilter) -> MemoryFilter:
-    """Return the filter.
+def filter_from_proto(message: pb.MemoryFilter, depth: int = 1) -> MemoryFilter:
+    """Return the filter, which is nested in `depth` - 1 others.
 
     Raises:
         InvalidArgument: a field is out of its bound.
     """
+    if depth > limits.MAX_FILTER_DEPTH:
+        raise InvalidArgument("filter", f"is nested more than {limits.MAX_FILTER_DEPTH} deep, which is the limit")
+    if max(len(message.conditions), len(message.any_of), len(message.none_of)) > limits.MAX_FILTER_CLAUSES:
+        raise InvalidArgument(
+            "filter", f"has more than {limits.MAX_FILTER_CLAUSES} conditions or nested filters; use IN for many values"
+        )
     return MemoryFilter(
         labels=dict(message.labels),
         kinds=tuple(_kinds_from_proto(message.kinds)),
@@ -65,7 +77,20 @@ def filter_from_proto(message: pb.MemoryFilter) -> MemoryFilter:
         create_time_from=timestamp_from_proto(message, "create_time_from", "filter.create_time_from"),
         create_time_until=timestamp_from_proto(message, "create_time_until", "filter.create_time_until"),
         pinned=message.pinned if message.HasField("pinned") else None,
+        key_prefix=message.key_prefix,
+        conditions=tuple(_condition_from_proto(condition) for condition in message.conditions),
+        any_of=tuple(filter_from_proto(each, depth + 1) for each in message.any_of),
+        none_of=tuple(filter_from_proto(each, depth + 1) for each in message.none_of),
     )
+
+
+def _condition_from_proto(message: pb.LabelCondition) -> LabelCondition:
+    operator = _OPERATORS.get(message.operator)
+    if operator is None:
+        raise InvalidArgument(
+            "filter.conditions.operator", f"must be one of {', '.join(o.name for o in LabelOperator)}"
+        )
+    return LabelCondition(message.label, operator, tuple(message.values))
 
 
 def memory_to_proto(memory: Memory) -> pb.Memory:
@@ -82,6 +107,8 @@ def memory_to_proto(memory: Memory) -> pb.Memory:
         pinned=memory.pinned,
         revision=memory.revision,
         etag=memory.etag,
+        key=memory.key,
+        index_text=memory.index_text,
     )
     set_timestamp(message.event_time, memory.event_time)
     set_timestamp(message.create_time, memory.create_time)

@@ -25,6 +25,7 @@ def recall_query_from_proto(request: memory_service_pb2.RecallRequest) -> Recall
         consistency_token=request.consistency_token,
         min_match=request.min_match if request.HasField("min_match") else None,
         explain=request.explain,
+        page_token=request.page_token,
     )
 
 
@@ -39,6 +40,8 @@ def recall_result_to_proto(result: RecallResult, *, explain: bool) -> memory_ser
         truncated=result.truncated,
         best_lexical=result.best_lexical,
         best_match=result.best_match,
+        next_page_token=result.next_page_token,
+        state_changed=result.state_changed,
     )
 
 

@@ -15,7 +15,7 @@ from psycopg import DataError, IntegrityError
 from common.errors import AlreadyExists, NotFound, SomaBrainError
 from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.idempotency import request_id_reused
-from somabrain_service.domain.memory import Memory, position_conflict
+from somabrain_service.domain.memory import Memory, key_conflict, position_conflict
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, memory_id
 from somabrain_service.domain.quota import StorageUsage
 from somabrain_service.store.postgres.driver.errors import Retry, violated_constraint
@@ -30,7 +30,7 @@ from somabrain_service.store.records import BatchWriteResult, NewMemory
 
 def usage_of(new: NewMemory) -> StorageUsage:
     """Return what a memory adds to its tenant's storage usage."""
-    return StorageUsage(1, len(new.draft.text.encode()), new.tokens.size_bytes if new.tokens else 0)
+    return StorageUsage(1, new.draft.stored_bytes, new.tokens.size_bytes if new.tokens else 0)
 
 
 async def insert(
@@ -43,17 +43,24 @@ async def insert(
     results, duplicates = _find_replays(preconditions, items)
     new_items = {index: item for index, item in enumerate(items) if index not in results and index not in duplicates}
     new_rows = []
+    name = preconditions.namespace.name
+    key_holders = dict(preconditions.key_holders)
     for index, position in _assign_positions(preconditions, new_items).items():
         new, request = new_items[index]
         if isinstance(position, AlreadyExists):
             results[index] = position
+            continue
+        if holder := key_holders.get(new.draft.key):
+            results[index] = key_conflict(MemoryName(name, holder))
             continue
         if headroom and (exhausted := headroom.reserve(usage_of(new))):
             results[index] = exhausted
             continue
         memory = memory_id(new.create_time, secrets.randbits(32))
         new_rows.append(NewRow(memory, position, new, request))
-        results[index] = _inserted_memory(preconditions.namespace.name, memory, new, position)
+        if new.draft.key:
+            key_holders[new.draft.key] = memory
+        results[index] = _inserted_memory(name, memory, new, position)
     as_of = preconditions.namespace.read_version
     if new_rows:
         as_of = await _write(connection, insert_statements(preconditions.namespace, new_rows))
@@ -125,6 +132,8 @@ def _inserted_memory(name: NamespaceName, memory: MemoryId, new: NewMemory, posi
         expire_time=new.expire_time,
         pinned=draft.pinned,
         revision=1,
+        key=draft.key,
+        index_text=draft.index_text,
     )
 
 
@@ -132,12 +141,12 @@ async def _write(connection: Connection, statements: Sequence[Statement]) -> Nam
     """Execute the statements of an insert and commit.
 
     Raises:
-        Retry: a duplicate of a request committed first, a memory id was taken, or the namespace has changed.
+        Retry: a duplicate of a request committed first, a key or a memory id was taken, or the namespace has changed.
     """
     try:
         results = await connection.execute_and_commit(*statements)
     except (IntegrityError, DataError) as exc:
-        if lost_race(exc) or violated_constraint(exc) == "memories_pkey":
+        if lost_race(exc) or violated_constraint(exc) in ("memories_pkey", "memories_key"):
             raise Retry from None
         raise
     (row,) = (row for result in results for row in result)

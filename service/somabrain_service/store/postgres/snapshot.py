@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -10,10 +11,10 @@ import numpy as np
 from common.errors import InvalidArgument
 from somabrain_service.domain.changes import LAST_ORDINAL, Change, ChangeType, Position, StoredVector
 from somabrain_service.domain.filter import MemoryFilter
-from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import MemoryId, MemoryName
+from somabrain_service.domain.memory import MAX_RENEWAL, Memory
+from somabrain_service.domain.names import MemoryId, MemoryName, MemoryRef
 from somabrain_service.domain.namespace import Namespace
-from somabrain_service.domain.pagination import Order, OrderField
+from somabrain_service.domain.pagination import GroupField, MemoryGroup, Order, OrderField
 from somabrain_service.domain.ranking.late_interaction import Shortlist
 from somabrain_service.domain.ranking.score import Candidates, Ranking
 from somabrain_service.domain.token_vectors import QueryTokens
@@ -67,7 +68,7 @@ ORDER BY m.ordinal
 
 _NEXT_EXPIRY = sql(
     "SELECT min(m.expire_time) FROM memories m"
-    " WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.expire_time > :now"
+    " WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.expire_time > :renewable_from"
 )
 
 _CHANGES = sql("""
@@ -95,6 +96,7 @@ _KEYS = {
     OrderField.EVENT_TIME: ("m.event_time", "timestamptz"),
     # Memories without a session come last.
     OrderField.SESSION_POSITION: ("coalesce(m.position, 9223372036854775807)", "bigint"),
+    OrderField.KEY: ("m.key", "text"),
 }
 
 
@@ -105,6 +107,7 @@ class PostgresSnapshot:
         self.namespace = namespace
         self._connection = connection
         self._name = namespace.name
+        self._now = now
         self._values: dict[str, object] = {"ns": namespace.number, "now": now}
         self._vector_count: int | None = None
 
@@ -116,7 +119,8 @@ class PostgresSnapshot:
 
     async def next_expiry(self) -> datetime | None:
         """See `Snapshot.next_expiry`."""
-        expiry: datetime | None = (await self._connection.execute(_NEXT_EXPIRY, self._values)).scalar_one()
+        values = {"ns": self.namespace.number, "renewable_from": self._now - MAX_RENEWAL}
+        expiry: datetime | None = (await self._connection.execute(_NEXT_EXPIRY, values)).scalar_one()
         return expiry
 
     async def changes(self, after: Position, limit: int) -> list[Change] | None:
@@ -174,9 +178,10 @@ class PostgresSnapshot:
         (result,) = await execute(memories.by_ids_statement(self.namespace.number, ids, size_bytes))
         return [rows.memory(self._name, row) for row in result]
 
-    async def memory(self, memory: MemoryId) -> Memory | None:
+    async def memory(self, ref: MemoryRef) -> Memory | None:
         """See `Snapshot.memory`."""
-        row = (await self._connection.execute(memories.FIND_LIVE, {**self._values, "id": memory})).one_or_none()
+        statement = memories.find_live(ref, self.namespace.number, self._now)
+        row = (await self._connection.execute(*statement)).one_or_none()
         return None if row is None else rows.memory(self._name, row)
 
     async def revisions(
@@ -206,7 +211,19 @@ class PostgresSnapshot:
         """See `Snapshot.list_keys`."""
         statement, values = list_statement(memory_filter, order, after, unchanged_since)
         result = await self._connection.execute(statement, {**self._values, **values, "limit": limit})
-        return [(row[0], row[1]) for row in result]
+        return [(_format_key(order, row[0]), row[1]) for row in result]
+
+    async def list_groups(
+        self, memory_filter: MemoryFilter, group_by: GroupField, after: str, limit: int
+    ) -> list[MemoryGroup]:
+        """See `Snapshot.list_groups`."""
+        statement, values = groups_statement(memory_filter, group_by)
+        result = await self._connection.execute(statement, {**self._values, **values, "after": after, "limit": limit})
+        return [MemoryGroup(*row) for row in result]
+
+    async def expiries(self, ids: Sequence[int]) -> list[tuple[int, int]]:
+        """See `IndexSource.expiries`."""
+        return await index_rows.expiries(self._connection, self.namespace.number, ids)
 
     async def identifiers(self, after: int, limit: int) -> list[int]:
         """See `IndexSource.identifiers`."""
@@ -223,6 +240,8 @@ def list_statement(
     """Return the statement of `Snapshot.list_keys`, with its values but :ns, :now and :limit."""
     conditions, values = filters.conditions(memory_filter)
     key, kind = _KEYS[order.field]
+    if order.field is OrderField.KEY:
+        conditions += " AND m.key IS NOT NULL"
     if after is not None:
         conditions += f" AND ({key}, m.id) {'<' if order.descending else '>'} (CAST(:key AS {kind}), :after)"
         values |= {"key": _parse_key(kind, after[0]), "after": after[1]}
@@ -237,16 +256,36 @@ def list_statement(
     return statement, values
 
 
-def _parse_key(kind: str, text: str) -> datetime | int:
+def groups_statement(memory_filter: MemoryFilter, group_by: GroupField) -> Statement:
+    """Return the statement of `Snapshot.list_groups`, with its values but :ns, :now, :after and :limit."""
+    conditions, values = filters.conditions(memory_filter)
+    column = f"m.{group_by.value}"
+    statement = sql(
+        f"SELECT {column}, count(*), max(m.event_time), max(m.create_time), max(m.update_time) FROM memories m"
+        f" WHERE {conditions} AND {column} <> '' AND {column} > :after GROUP BY {column} ORDER BY {column} LIMIT :limit"
+    )
+    return statement, values
+
+
+def _format_key(order: Order, key: str) -> str:
+    """Return a sort key as a page token contains it: a memory's own key may have any characters."""
+    return base64.b64encode(key.encode()).decode() if order.field is OrderField.KEY else key
+
+
+def _parse_key(kind: str, text: str) -> datetime | int | str:
     """Parse a page token's key. A token with a valid digest may contain any, and PostgreSQL fails on an invalid one.
 
     Raises:
         InvalidArgument: the key is of another kind.
     """
+    key: datetime | int | str
     try:
-        key = datetime.fromisoformat(text) if kind == "timestamptz" else int(text)
+        if kind == "text":
+            key = base64.b64decode(text, validate=True).decode()
+        else:
+            key = datetime.fromisoformat(text) if kind == "timestamptz" else int(text)
     except ValueError:
         key = -1
-    if isinstance(key, int) and not 0 <= key < 2**63:
+    if (isinstance(key, int) and not 0 <= key < 2**63) or (isinstance(key, str) and "\0" in key):
         raise InvalidArgument("page_token", "is invalid; send a token of this service unchanged, or start without one")
     return key

@@ -27,6 +27,7 @@ from somabrain_service.store.postgres.driver import locks
 from somabrain_service.store.postgres.driver.errors import Retry
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import sql
+from somabrain_service.store.postgres.queries import rows
 
 _USED = sql("""
 SELECT coalesce(sum(u.memories), 0) AS memories, coalesce(sum(u.text_bytes), 0) AS text_bytes,
@@ -34,8 +35,8 @@ SELECT coalesce(sum(u.memories), 0) AS memories, coalesce(sum(u.text_bytes), 0) 
 WHERE u.tenant_id = :tenant
 """)
 # Expired memories are counted in `usage` until they are deleted; they cannot be read, so they do not count here.
-_EXPIRED = sql("""
-SELECT count(*) AS memories, coalesce(sum(octet_length(m.text)), 0) AS text_bytes,
+_EXPIRED = sql(f"""
+SELECT count(*) AS memories, coalesce(sum({rows.STORED_BYTES}), 0) AS text_bytes,
     coalesce(sum(v.size_bytes), 0) AS token_bytes
 FROM memories m LEFT JOIN memory_token_vectors v
     ON v.tenant_id = :tenant AND v.namespace_id = m.namespace_id AND v.memory = m.id

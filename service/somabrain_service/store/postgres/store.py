@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from common.errors import Aborted, NotFound, SomaBrainError, StoreUnavailable
 from somabrain_service.domain.cursors import NamespaceVersion
+from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId
+from somabrain_service.domain.names import MemoryId, MemoryRef, NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
 from somabrain_service.domain.quota import StorageUsage
 from somabrain_service.store import schema
@@ -39,6 +41,7 @@ from somabrain_service.store.protocols import SnapshotOutdated
 from somabrain_service.store.records import (
     BatchWriteResult,
     ErasureResult,
+    ForgettingResult,
     IndexStats,
     MemoryUpdate,
     NewMemory,
@@ -46,6 +49,8 @@ from somabrain_service.store.records import (
     WriteResult,
 )
 from somabrain_service.store.tasks import TaskSet
+
+T = TypeVar("T")
 
 # Not now(), which is the start of the transaction.
 _PING = sql("SELECT clock_timestamp()")
@@ -69,6 +74,24 @@ class PostgresStore:
         self._storage_quota = storage_quota
         self._group_commit = GroupCommit(self._insert_group, MAX_WRITE, tasks)
         self._namespace_cache = NamespaceCache()
+
+    async def _write_freeing_keys(
+        self, tenant: TenantId, work: Callable[[Connection], Awaitable[T]], now: datetime, *, idempotent: bool
+    ) -> T:
+        """Run `work` in a transaction; the expired holders of keys that it claims are deleted before, in their own.
+
+        So a key is free from the moment at which its memory expires, and a memory that was deleted is not renewed.
+        """
+        while True:
+            try:
+                return await self._transactions.write(tenant, work, idempotent=idempotent)
+            except precheck.ExpiredKeyHolders as exc:
+                holders = exc
+
+            async def free(connection: Connection, holders: precheck.ExpiredKeyHolders = holders) -> None:
+                await delete.expire_key_holders(connection, holders.ns, holders.ids, now)
+
+            await self._transactions.write(tenant, free, idempotent=True)
 
     def connections(self) -> tuple[int, int]:
         """See `Store.connections`."""
@@ -159,6 +182,34 @@ class PostgresStore:
 
         return await self._transactions.write(tenant, work, idempotent=request is not None)
 
+    async def forget_memories(
+        self,
+        tenant: TenantId,
+        name: NamespaceName,
+        memory_filter: MemoryFilter,
+        limit: int,
+        now: datetime,
+        request: RequestKey | None,
+    ) -> ForgettingResult:
+        """See `Store.forget_memories`."""
+
+        async def work(connection: Connection) -> ForgettingResult:
+            return await delete.forget_matching(
+                connection, name, memory_filter, limit, now, request, self._delete_batch_size
+            )
+
+        return await self._transactions.write(tenant, work, idempotent=request is not None)
+
+    async def count_memories(
+        self, tenant: TenantId, name: NamespaceName, memory_filter: MemoryFilter, now: datetime
+    ) -> ForgettingResult:
+        """See `Store.count_memories`."""
+        async with self._open_snapshot(tenant, name) as (connection, namespace):
+            statements = delete.matching_statements(memory_filter)
+            values = {"ns": namespace.number, "now": now, **statements.values}
+            count = (await connection.execute(statements.count, values)).scalar_one()
+            return ForgettingResult(0, count, namespace.read_version)
+
     @asynccontextmanager
     async def snapshot(
         self, tenant: TenantId, name: NamespaceName, now: datetime, *, assume_unchanged: bool = False
@@ -245,7 +296,7 @@ class PostgresStore:
                 raise namespaces.namespace_not_found(namespace.name)
             return await insert_batch.insert(connection, preconditions, items, headroom)
 
-        return await self._transactions.write(tenant, work, idempotent=all(request for _, request in items))
+        return await self._write_freeing_keys(tenant, work, now, idempotent=all(request for _, request in items))
 
     async def find_replay(
         self, tenant: TenantId, parent: NamespaceName, request: RequestKey | None, now: datetime
@@ -265,7 +316,7 @@ class PostgresStore:
         now, draft = change.update_time, change.draft
         tokens = change.new_text.tokens if change.new_text else None
         growth = StorageUsage(
-            text_bytes=len(draft.text.encode()) - len(change.before.text.encode()),
+            text_bytes=draft.stored_bytes - change.before.stored_bytes,
             token_bytes=tokens.size_bytes if tokens else 0,
         )
 
@@ -281,15 +332,44 @@ class PostgresStore:
             self._check_etag(tenant, namespace, current)
             return await update.update_memory(connection, namespace, change, request)
 
-        return await self._transactions.write(tenant, work, idempotent=request is not None)
+        return await self._write_freeing_keys(tenant, work, now, idempotent=request is not None)
+
+    async def touch_memory(
+        self, tenant: TenantId, ref: MemoryRef, expire_time: datetime, now: datetime
+    ) -> Memory | None:
+        """See `Store.touch_memory`."""
+
+        async def work(connection: Connection) -> Memory | None:
+            find = (namespaces.FIND, {"name": ref.namespace.namespace})
+            namespace = self._namespace_of(tenant, ref.namespace, await connection.execute(*find))
+            found = await connection.execute(*memories.find_live(ref, namespace.number, now, for_update=True))
+            row = found.one_or_none()
+            if row is None:
+                return None
+            values = {"ns": namespace.number, "ids": numbers([row.id]), "now": now, "expire_time": expire_time}
+            touched = (await connection.execute(memories.TOUCH, values)).one_or_none()
+            return rows.memory(namespace.name, touched or row)
+
+        return await self._transactions.write(tenant, work, idempotent=True)
+
+    async def touch_memories(
+        self, tenant: TenantId, namespace: Namespace, ids: Sequence[MemoryId], expire_time: datetime, now: datetime
+    ) -> set[MemoryId]:
+        """See `Store.touch_memories`."""
+        values = {"ns": namespace.number, "ids": numbers(ids), "now": now, "expire_time": expire_time}
+
+        async def work(connection: Connection) -> set[MemoryId]:
+            return {row.id for row in await connection.execute(memories.TOUCH, values)}
+
+        return await self._transactions.write(tenant, work, idempotent=True)
 
     async def delete_memory(
-        self, tenant: TenantId, name: MemoryName, etag: str, now: datetime, request: RequestKey | None
+        self, tenant: TenantId, ref: MemoryRef, etag: str, now: datetime, request: RequestKey | None
     ) -> NamespaceVersion | None:
         """See `Store.delete_memory`."""
 
         async def work(connection: Connection) -> NamespaceVersion | None:
-            return await delete.delete_memory(connection, name, etag, now, request)
+            return await delete.delete_memory(connection, ref, etag, now, request)
 
         return await self._transactions.write(tenant, work, idempotent=request is not None)
 

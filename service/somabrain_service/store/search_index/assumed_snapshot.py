@@ -9,9 +9,9 @@ from typing import NoReturn
 from somabrain_service.domain.changes import Change, Position, StoredVector
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import MemoryId, TenantId
+from somabrain_service.domain.names import MemoryId, MemoryRef, TenantId
 from somabrain_service.domain.namespace import Namespace
-from somabrain_service.domain.pagination import Order
+from somabrain_service.domain.pagination import GroupField, MemoryGroup, Order
 from somabrain_service.domain.ranking.late_interaction import Shortlist
 from somabrain_service.domain.ranking.score import Candidates, Ranking
 from somabrain_service.domain.token_vectors import QueryTokens
@@ -85,7 +85,7 @@ class AssumedSnapshot:
         """See `Snapshot.candidates`."""
         self._begin_again()
 
-    async def memory(self, memory: MemoryId) -> Memory | None:
+    async def memory(self, ref: MemoryRef) -> Memory | None:
         """See `Snapshot.memory`."""
         self._begin_again()
 
@@ -93,6 +93,12 @@ class AssumedSnapshot:
         self, memory: MemoryId, before: int | None, limit: int, size_bytes: int
     ) -> tuple[list[Memory], bool]:
         """See `Snapshot.revisions`."""
+        self._begin_again()
+
+    async def list_groups(
+        self, memory_filter: MemoryFilter, group_by: GroupField, after: str, limit: int
+    ) -> list[MemoryGroup]:
+        """See `Snapshot.list_groups`."""
         self._begin_again()
 
     async def list_keys(

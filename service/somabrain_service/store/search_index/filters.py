@@ -29,12 +29,18 @@ class IndexFilter:
     create_from_us: int | None
     create_until_us: int | None
     pinned: bool | None
+    key_prefix: str
+    conditions: Sequence[tuple[str, int, Sequence[str]]]
+    any_of: Sequence[IndexFilter]
+    none_of: Sequence[IndexFilter]
 
 
 def index_filter(memory_filter: MemoryFilter) -> IndexFilter | None:
     """Return the filter as the kernel takes it; None: every memory matches."""
-    if memory_filter.empty:
-        return None
+    return None if memory_filter.empty else _index_filter(memory_filter)
+
+
+def _index_filter(memory_filter: MemoryFilter) -> IndexFilter:
     return IndexFilter(
         labels=list(memory_filter.labels.items()),
         kinds=[int(kind) for kind in memory_filter.kinds],
@@ -45,6 +51,10 @@ def index_filter(memory_filter: MemoryFilter) -> IndexFilter | None:
         create_from_us=_microseconds(memory_filter.create_time_from),
         create_until_us=_microseconds(memory_filter.create_time_until),
         pinned=memory_filter.pinned,
+        key_prefix=memory_filter.key_prefix,
+        conditions=[(each.label, int(each.operator), each.values) for each in memory_filter.conditions],
+        any_of=[_index_filter(each) for each in memory_filter.any_of],
+        none_of=[_index_filter(each) for each in memory_filter.none_of],
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import somabrain_kernel
 
 from somabrain_service.domain.cursors import NamespaceVersion
+from somabrain_service.domain.memory import MAX_RENEWAL
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.ranking import bm25
 from somabrain_service.domain.ranking.late_interaction import MAX_TOKEN_BYTES, Shortlist
@@ -35,6 +36,8 @@ class SearchIndex:
         self.encoder_id = namespace.settings.encoder
         self._analyzer = namespace.analyzer
         self._kernel = somabrain_kernel.Index(self.as_of.version, instruction_set)
+        self._confirmed_us = -(2**62)
+        """Time up to which memories have expired for good."""
         # Not read from the kernel at each use, which would wait for an update at work.
         self.memories = 0
         """Number of memories, including expired ones."""
@@ -47,7 +50,7 @@ class SearchIndex:
 
     @property
     def keys(self) -> Iterable[str]:
-        """Terms, labels, sessions and subjects in the index, each prefixed with the letter of its kind."""
+        """Terms, labels, sessions, subjects and keys in the index, each prefixed with the letter of its kind."""
         return self._kernel.keys()
 
     def can_advance_to(self, namespace: Namespace) -> bool:
@@ -67,6 +70,18 @@ class SearchIndex:
         self.memories, self.size_bytes = self._kernel.memories, self._kernel.size_bytes
         self.token_bytes = self._kernel.token_bytes
         self.as_of = as_of
+
+    def unconfirmed(self, now: datetime) -> Sequence[int]:
+        """Return the ids of memories that expired in the index and may have been renewed in PostgreSQL before."""
+        return self._kernel.expired(self._confirmed_us, unix_microseconds(now))
+
+    def confirm(self, expiries: Sequence[tuple[int, int]], now: datetime) -> None:
+        """Record when memories expire, in microseconds since 1970, as a snapshot opened at `now` or later says.
+
+        One that has expired stays so; but a renewal that began before may be committed a little later.
+        """
+        self._kernel.set_expiries(expiries)
+        self._confirmed_us = max(self._confirmed_us, unix_microseconds(now - MAX_RENEWAL))
 
     def add_tokens(self, token_rows: Sequence[TokenRow], *, complete: bool) -> None:
         """Add token vectors at this version. `complete`: with these, every memory that has some has them in memory."""
@@ -104,6 +119,7 @@ class SearchIndex:
             memory_filter=index_filter(search.filter),
             limit=search.limit,
             top_k=search.top_k,
+            skip=search.skip,
             contiguity=search.tuning.contiguity,
             bias=search.tuning.bias,
             age_from_s=quantized_now(now.timestamp(), half_life),

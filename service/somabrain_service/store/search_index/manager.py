@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
@@ -99,7 +100,7 @@ class SearchIndexManager:
         entry = self._entries.get((tenant, name))
         return None if entry is None else entry.index
 
-    def assume_unchanged(self, tenant: TenantId, name: NamespaceName) -> AssumedIndex | None:
+    def assume_unchanged(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AssumedIndex | None:
         """Return an index whose namespace did not change between the last two calls; None: no such index.
 
         A namespace that is written between calls is not worth an assumption, which would cost its search twice; the
@@ -111,6 +112,8 @@ class SearchIndexManager:
             return None
         if entry.tokens_requested and not entry.index.has_tokens:
             return None
+        if entry.index.unconfirmed(now):
+            return None
         self._touch((tenant, name), entry)
         return AssumedIndex(entry.index, entry.unchanged)
 
@@ -119,7 +122,9 @@ class SearchIndexManager:
         if entry := self._entries.get((tenant, name)):
             entry.unchanged = None
 
-    async def get_at_version(self, tenant: TenantId, namespace: Namespace, source: IndexSource) -> SearchIndex | None:
+    async def get_at_version(
+        self, tenant: TenantId, namespace: Namespace, source: IndexSource, now: datetime
+    ) -> SearchIndex | None:
         """Return the index at exactly the version of `source`; None: not loaded, or already ahead of it."""
         self._evict_idle()
         key = (tenant, namespace.name)
@@ -133,6 +138,9 @@ class SearchIndexManager:
             entry.unchanged = namespace if entry.index.as_of == target else None
             if not await self._advance(key, entry, namespace, source):
                 return None
+            # Memories that the index has as expired may have been renewed, which changes no version.
+            if ids := entry.index.unconfirmed(now):
+                entry.index.confirm(await source.expiries(ids), now)
             self._touch(key, entry)
             return entry.index
 

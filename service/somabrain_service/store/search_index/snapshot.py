@@ -35,6 +35,7 @@ class SearchIndexSnapshot:
         self.memory = snapshot.memory
         self.revisions = snapshot.revisions
         self.list_keys = snapshot.list_keys
+        self.list_groups = snapshot.list_groups
 
     @property
     def namespace(self) -> Namespace:
@@ -43,7 +44,7 @@ class SearchIndexSnapshot:
 
     async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
         """See `Snapshot.statistics`."""
-        self._index = await self._indexes.get_at_version(self._tenant, self.namespace, self._snapshot)
+        self._index = await self._indexes.get_at_version(self._tenant, self.namespace, self._snapshot, self._now)
         if self._index is not None:
             statistics = self._index.statistics(self.namespace, terms, self._now)
             if statistics is not None:

@@ -34,10 +34,14 @@ class SearchIndexStore:
         self.list_namespaces = store.list_namespaces
         self.update_namespace = store.update_namespace
         self.erase_subject = store.erase_subject
+        self.forget_memories = store.forget_memories
+        self.count_memories = store.count_memories
         self.insert_memory = store.insert_memory
         self.insert_memories = store.insert_memories
         self.find_replay = store.find_replay
         self.update_memory = store.update_memory
+        self.touch_memory = store.touch_memory
+        self.touch_memories = store.touch_memories
         self.delete_memory = store.delete_memory
         self.indexes = SearchIndexManager(search_index.budget_bytes, search_index.idle_timeout_s, self._source, tasks)
 
@@ -54,7 +58,7 @@ class SearchIndexStore:
     ) -> AsyncIterator[Snapshot]:
         """See `Store.snapshot`."""
         with self._dropping_missing(tenant, name):
-            if assume_unchanged and (assumed := self.indexes.assume_unchanged(tenant, name)):
+            if assume_unchanged and (assumed := self.indexes.assume_unchanged(tenant, name, now)):
                 yield AssumedSnapshot(self._store, self.indexes, tenant, assumed, now)
                 return
             async with self._store.snapshot(tenant, name, now) as snapshot:

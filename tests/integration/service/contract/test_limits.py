@@ -28,8 +28,37 @@ def names(parent: str, count: int) -> list[ms.ForgetMemoryRequest]:
     return [ms.ForgetMemoryRequest(name=f"{parent}/memories/{i:016x}", allow_missing=True) for i in range(1, count + 1)]
 
 
+def exists(label: str) -> memory_pb2.LabelCondition:
+    return memory_pb2.LabelCondition(label=label, operator=memory_pb2.LABEL_OPERATOR_EXISTS)
+
+
+def among(values: list[str]) -> memory_pb2.LabelCondition:
+    return memory_pb2.LabelCondition(label="a", operator=memory_pb2.LABEL_OPERATOR_IN, values=values)
+
+
+def nested(depth: int) -> memory_pb2.MemoryFilter:
+    message = memory_pb2.MemoryFilter(sessions=["s"])
+    for _ in range(depth - 1):
+        message = memory_pb2.MemoryFilter(any_of=[message])
+    return message
+
+
 BOUNDS: list[tuple[str, str, int, MessageFactory]] = [
-    ("Remember", "memory.text", 65_536, lambda p, n: memory(p, text="x" * n)),
+    ("Remember", "memory.text", 102_400, lambda p, n: memory(p, text="x" * n)),
+    ("Remember", "memory.index_text", 102_400, lambda p, n: memory(p, index_text="x" * n)),
+    ("Remember", "memory.key", 2048, lambda p, n: memory(p, key="x" * n)),
+    ("UpdateMemory", "memory.name", 2048, lambda p, n: ms.UpdateMemoryRequest(
+        memory=memory_pb2.Memory(name=f"{p}/keys/{'x' * n}", text="x"), allow_missing=True)),
+    ("ListMemories", "filter.key_prefix", 2048, lambda p, n: listed(p, key_prefix="x" * n)),
+    ("ListMemories", "filter", 128, lambda p, n: listed(p, conditions=[exists("a")] * n)),
+    ("ListMemories", "filter", 8, lambda p, n: ms.ListMemoriesRequest(parent=p, filter=nested(n))),
+    ("ListMemories", "filter.conditions.label", 63, lambda p, n: listed(p, conditions=[exists("a" * n)])),
+    ("ListMemories", "filter.conditions.values", 256, lambda p, n: listed(p, conditions=[among(["x"] * n)])),
+    ("ListMemories", "filter.conditions.values", 256, lambda p, n: listed(p, conditions=[among(["x" * n])])),
+    ("ForgetMemories", "max_count", 10_000, lambda p, n: ms.ForgetMemoriesRequest(
+        parent=p, max_count=n, filter=memory_pb2.MemoryFilter(sessions=["none"]))),
+    ("ListSessions", "page_size", 1000, lambda p, n: ms.ListSessionsRequest(parent=p, page_size=n)),
+    ("ListSubjects", "page_size", 1000, lambda p, n: ms.ListSubjectsRequest(parent=p, page_size=n)),
     ("Remember", "memory.session", 256, lambda p, n: memory(p, session="x" * n)),
     ("Remember", "memory.subject", 256, lambda p, n: memory(p, subject="x" * n)),
     ("Remember", "memory.labels", 64, lambda p, n: memory(p, labels={f"k{i}": "v" for i in range(n)})),

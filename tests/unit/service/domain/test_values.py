@@ -30,8 +30,8 @@ HOUR = timedelta(hours=1)
     ("make", "field"),
     [
         (lambda: MemoryDraft(""), "memory.text"),
-        (lambda: MemoryDraft("x" * 65537), "memory.text"),
-        (lambda: MemoryDraft("ä" * 32769), "memory.text"),
+        (lambda: MemoryDraft("x" * 102401), "memory.text"),
+        (lambda: MemoryDraft("ä" * 51201), "memory.text"),
         (lambda: MemoryDraft("a\0b"), "memory.text"),
         (lambda: MemoryDraft("a", session="s" * 257), "memory.session"),
         (lambda: MemoryDraft("a", session="\0"), "memory.session"),
@@ -89,7 +89,7 @@ def test_what_is_past_a_bound_is_refused_by_field(make: Callable[[], object], fi
 
 def test_what_is_at_a_bound_is_taken() -> None:
     draft = MemoryDraft(
-        "ä" * 32768,
+        "ä" * 51200,
         session="s" * 256,
         session_position=limits.MAX_SESSION_POSITION,
         labels={f"{i:063}": "v" * 256 for i in range(64)},

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor import Descriptor
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -86,3 +87,14 @@ def test_each_item_of_a_batch_is_a_write() -> None:
     assert count_writes(f"{service}/BatchForget", batch) == 3
     assert count_writes(f"{service}/Remember", memory_service_pb2.RememberRequest()) == 1
     assert count_writes(f"{service}/Recall", memory_service_pb2.RecallRequest()) == 0
+
+
+@pytest.mark.parametrize("method", ["GetMemory", "ListMemories", "Recall"])
+def test_a_read_that_renews_lives_needs_what_a_touch_needs(method: str) -> None:
+    """It counts as a write, and the policy is asked for TouchMemory too; without refresh_ttl it only reads."""
+    service = "/somabrain.memory.v1.MemoryService"
+    request = getattr(memory_service_pb2, f"{method}Request")
+    reading, renewing = request(), request(refresh_ttl=Duration(seconds=1))
+    assert contract.methods_of(f"{service}/{method}", reading) == (f"{service}/{method}",)
+    assert contract.methods_of(f"{service}/{method}", renewing) == (f"{service}/{method}", f"{service}/TouchMemory")
+    assert [count_writes(f"{service}/{method}", each) for each in (reading, renewing)] == [0, 1]

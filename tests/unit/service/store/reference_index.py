@@ -97,6 +97,7 @@ class ReferenceIndex:
             keys |= {f"t{term}" for term in memory.terms}
             keys |= {f"l{key}\0{value}" for key, value in memory.row.labels.items()}
             keys |= {f"s{memory.row.session}", f"u{memory.row.subject}"}
+            keys |= {f"k{memory.row.key}"} if memory.row.key else set()
         return keys
 
     def statistics(self, of: Namespace, terms: Sequence[str], now: datetime) -> Statistics:
@@ -158,18 +159,10 @@ class ReferenceIndex:
 
     def _matching(self, memory_filter: MemoryFilter, now: datetime) -> list[StoredMemory]:
         """The live memories that match, by id."""
-        f = memory_filter
         return [
             memory
             for _, memory in sorted(self.memories.items())
-            if (row := memory.row).expire_us > unix_microseconds(now)
-            and f.labels.items() <= row.labels.items()
-            and (not f.kinds or row.kind in f.kinds)
-            and (not f.sessions or row.session in f.sessions)
-            and (not f.subjects or row.subject in f.subjects)
-            and _within(row.event_us, f.event_time_from, f.event_time_until)
-            and _within(row.create_us, f.create_time_from, f.create_time_until)
-            and f.pinned in (None, row.pinned)
+            if memory.row.expire_us > unix_microseconds(now) and _matches(memory.row, memory_filter)
         ]
 
     @staticmethod
@@ -242,3 +235,19 @@ def _postings(found: Sequence[tuple[int, int, int]]) -> Postings:
 
 def _within(time_us: int, begin: datetime | None, end: datetime | None) -> bool:
     return (begin is None or time_us >= unix_microseconds(begin)) and (end is None or time_us < unix_microseconds(end))
+
+
+def _matches(row: MemoryRow, f: MemoryFilter) -> bool:
+    return (
+        f.labels.items() <= row.labels.items()
+        and (not f.kinds or row.kind in f.kinds)
+        and (not f.sessions or row.session in f.sessions)
+        and (not f.subjects or row.subject in f.subjects)
+        and _within(row.event_us, f.event_time_from, f.event_time_until)
+        and _within(row.create_us, f.create_time_from, f.create_time_until)
+        and f.pinned in (None, row.pinned)
+        and row.key.startswith(f.key_prefix)
+        and all(condition.matches(row.labels) for condition in f.conditions)
+        and (not f.any_of or any(_matches(row, each) for each in f.any_of))
+        and not any(_matches(row, each) for each in f.none_of)
+    )

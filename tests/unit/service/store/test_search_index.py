@@ -20,6 +20,7 @@ from somabrain_service.domain.ranking.score import Tuning
 from somabrain_service.store.index_source import NEVER, MemoryRow
 from somabrain_service.store.kernel import is_installed
 from somabrain_service.store.search_index.index import SearchIndex
+from tests.drawn_filters import labels, nested
 from tests.unit.service.store import reference_index
 from tests.unit.service.store.reference_index import UNIX_EPOCH, ReferenceIndex, StoredMemory
 
@@ -29,7 +30,6 @@ every_instruction_set = pytest.mark.parametrize("instruction_set", INSTRUCTION_S
 
 sessions = st.sampled_from(["", "s1", "s2"])
 subjects = st.sampled_from(["", "ada", "ben"])
-labels = st.dictionaries(st.sampled_from(["colour", "size"]), st.sampled_from(["red", "big"]))
 seconds = st.integers(-50, 50)
 
 
@@ -70,6 +70,7 @@ def drawn_memories(draw: st.DrawFn, id_: int, dimensions: int) -> StoredMemory:
         salience=draw(st.sampled_from([0.0, 0.3, 0.5, 1.0])),
         pinned=draw(st.booleans()),
         doc_length=sum(terms.values()),
+        key=draw(st.sampled_from(["", f"a/{id_}", f"b/{id_}"])),
     )
     vector = draw(st.none() | drawn_vectors(dimensions))
     return StoredMemory(row, terms, vector, other_vector=vector is None and draw(st.booleans()))
@@ -130,11 +131,12 @@ def queries(draw: st.DrawFn, dimensions: int) -> Query:
         create_time_from=time,
         create_time_until=time,
         pinned=st.sampled_from([None, None, False, True]),
+        key_prefix=st.sampled_from(["", "", "a/", "a/1", "b"]),
     )
     return Query(
         tuple(sorted(draw(st.sets(st.sampled_from([*WORDS, "absent"]), max_size=6)))),
         draw(st.none() | drawn_vectors(dimensions)),
-        draw(st.just(MemoryFilter()) | filters),
+        draw(st.just(MemoryFilter()) | filters | nested(filters)),
         draw(st.sampled_from([1, 2, 5, 200])),
         draw(st.sampled_from([1, 2, 10, 200])),
         Tuning(draw(st.booleans()), draw(st.booleans())),

@@ -18,12 +18,14 @@ from sqlglot import exp
 
 import somabrain_service.store.postgres as postgres
 from somabrain_service.domain.filter import MemoryFilter
+from somabrain_service.domain.label_condition import LabelCondition, LabelOperator
 from somabrain_service.domain.memory import MemoryKind
-from somabrain_service.domain.pagination import Order, OrderField
+from somabrain_service.domain.pagination import GroupField, Order, OrderField
 from somabrain_service.domain.ranking.score import DEFAULT_TUNING
 from somabrain_service.store.postgres.driver.statement import Sql
 from somabrain_service.store.postgres.queries.candidates import search_statement
-from somabrain_service.store.postgres.snapshot import list_statement
+from somabrain_service.store.postgres.queries.delete import matching_statements
+from somabrain_service.store.postgres.snapshot import groups_statement, list_statement
 from somabrain_service.store.records import Search
 
 TENANT_TABLES = {
@@ -37,7 +39,9 @@ ACROSS_TENANTS = {
 """Sweeps of the worker: they select whose turn it is, and join tables by tenant."""
 BUILDERS = {
     ("queries.candidates", "_parse"),  # of `search_statement`
+    ("queries.delete", "matching_statements"),
     ("queries.delete", "_lock_statement"),  # its results are constants of the module
+    ("snapshot", "groups_statement"),
     ("snapshot", "list_statement"),
     ("driver.session", "prepare"),  # reads no table of a tenant
     ("driver.transactions", "_set_local"),
@@ -46,11 +50,19 @@ BUILDERS = {
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)
+CONDITIONS = tuple(
+    LabelCondition("a", operator, () if operator is LabelOperator.EXISTS else (value,))
+    for operator in LabelOperator
+    for value in ("1", "one")
+)
 FILTERS = (
     MemoryFilter(),
     MemoryFilter(
         labels={"a": "1", "b": "2"}, kinds=(MemoryKind.EPISODIC,), sessions=("s",), subjects=("ada",),
         event_time_from=NOW, event_time_until=LATER, create_time_from=NOW, create_time_until=LATER, pinned=True,
+        key_prefix="a/", conditions=CONDITIONS,
+        any_of=(MemoryFilter(key_prefix="a"), MemoryFilter(conditions=CONDITIONS)),
+        none_of=(MemoryFilter(sessions=("s",), labels={"a": "1"}), MemoryFilter(any_of=(MemoryFilter(pinned=True),))),
     ),
 )  # fmt: skip
 
@@ -75,8 +87,12 @@ def built_statements() -> Iterator[tuple[str, Sql]]:
     for memory_filter, seeds, vectors, many in itertools.product(FILTERS, ((), (0,)), (None, vector), (False, True)):
         search = Search(("bee",), (1.0,), seeds, seeds, 3.0, vectors, "e", memory_filter, 10, 10, DEFAULT_TUNING)
         yield "search_statement", search_statement(search, many=many)[0]
+    for memory_filter in FILTERS:
+        yield from (("groups_statement", groups_statement(memory_filter, column)[0]) for column in GroupField)
+        statements = matching_statements(memory_filter)
+        yield from (("matching_statements", each) for each in (statements.count, statements.lock, statements.confirm))
     for memory_filter, field, descending, since in itertools.product(FILTERS, OrderField, (False, True), (None, 1)):
-        after = NOW.isoformat() if field is OrderField.EVENT_TIME else "1"
+        after = {OrderField.EVENT_TIME: NOW.isoformat(), OrderField.KEY: "YS9i"}.get(field, "1")
         for token in (None, (after, 1)):
             yield "list_statement", list_statement(memory_filter, Order(field, descending=descending), token, since)[0]
 

@@ -4,7 +4,8 @@ isort:skip_file
 Memories: the main resource of SomaBrain, with its filter and score types.
 
 Names follow Google's API Improvement Proposals: `namespaces/{namespace}` and
-`namespaces/{namespace}/memories/{memory}`. The tenant is never part of a name or
+`namespaces/{namespace}/memories/{memory}`. A memory with a key can be named by it wherever a memory's name is
+expected: `namespaces/{namespace}/keys/{key}`, the key as it is, without any escape. The tenant is never part of a name or
 request: it is derived from the caller's identity.
 """
 
@@ -53,6 +54,52 @@ MEMORY_KIND_SEMANTIC: MemoryKind.ValueType  # 2
 MEMORY_KIND_PROCEDURAL: MemoryKind.ValueType  # 3
 """A procedure: steps to do something."""
 Global___MemoryKind: _TypeAlias = MemoryKind  # noqa: Y015
+
+class _LabelOperator:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LabelOperatorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LabelOperator.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LABEL_OPERATOR_UNSPECIFIED: _LabelOperator.ValueType  # 0
+    LABEL_OPERATOR_EQUAL: _LabelOperator.ValueType  # 1
+    LABEL_OPERATOR_NOT_EQUAL: _LabelOperator.ValueType  # 2
+    """The negation of EQUAL: a memory without the label matches."""
+    LABEL_OPERATOR_LESS: _LabelOperator.ValueType  # 3
+    LABEL_OPERATOR_LESS_OR_EQUAL: _LabelOperator.ValueType  # 4
+    LABEL_OPERATOR_GREATER: _LabelOperator.ValueType  # 5
+    LABEL_OPERATOR_GREATER_OR_EQUAL: _LabelOperator.ValueType  # 6
+    LABEL_OPERATOR_IN: _LabelOperator.ValueType  # 7
+    """Equal to any of the values."""
+    LABEL_OPERATOR_PREFIX: _LabelOperator.ValueType  # 8
+    """The label's value begins with these bytes, whether it is a number or not."""
+    LABEL_OPERATOR_EXISTS: _LabelOperator.ValueType  # 9
+    """The memory has the label."""
+
+class LabelOperator(_LabelOperator, metaclass=_LabelOperatorEnumTypeWrapper):
+    """Comparison of a label's value with the values of a condition.
+
+    A value is a number if it has the form of a number in JSON (RFC 8259), with an exponent of at most three digits: 7,
+    -0.5, 1e3; but not 007, +5, .5 or 1e1000. Two numbers are compared by value, exactly, as decimals: 1, 1.0 and 1e0 are
+    equal, and so are no two different integers. Two values that are not numbers are compared by their bytes. A number and
+    a value that is not one are never equal, and neither is less.
+    """
+
+LABEL_OPERATOR_UNSPECIFIED: LabelOperator.ValueType  # 0
+LABEL_OPERATOR_EQUAL: LabelOperator.ValueType  # 1
+LABEL_OPERATOR_NOT_EQUAL: LabelOperator.ValueType  # 2
+"""The negation of EQUAL: a memory without the label matches."""
+LABEL_OPERATOR_LESS: LabelOperator.ValueType  # 3
+LABEL_OPERATOR_LESS_OR_EQUAL: LabelOperator.ValueType  # 4
+LABEL_OPERATOR_GREATER: LabelOperator.ValueType  # 5
+LABEL_OPERATOR_GREATER_OR_EQUAL: LabelOperator.ValueType  # 6
+LABEL_OPERATOR_IN: LabelOperator.ValueType  # 7
+"""Equal to any of the values."""
+LABEL_OPERATOR_PREFIX: LabelOperator.ValueType  # 8
+"""The label's value begins with these bytes, whether it is a number or not."""
+LABEL_OPERATOR_EXISTS: LabelOperator.ValueType  # 9
+"""The memory has the label."""
+Global___LabelOperator: _TypeAlias = LabelOperator  # noqa: Y015
 
 class _DegradedReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -142,10 +189,12 @@ class Memory(_message.Message):
     PINNED_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    INDEX_TEXT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`namespaces/{namespace}/memories/{memory}`. The server assigns the memory id."""
     text: _builtins.str
-    """Required; 1 byte to 64 KiB of UTF-8 without NUL. Returned byte for byte."""
+    """Required; 1 byte to 100 KiB (102,400) of UTF-8 without NUL. Returned byte for byte."""
     kind: Global___MemoryKind.ValueType
     session: _builtins.str
     """Conversation or task that the memory belongs to; at most 256 bytes. Empty: no session."""
@@ -165,6 +214,15 @@ class Memory(_message.Message):
     """Output only: 1 on creation, incremented by each update."""
     etag: _builtins.str
     """Set by the server. In UpdateMemory: if set and not the current etag, the call fails with ABORTED."""
+    key: _builtins.str
+    """Key chosen by the caller, such as a path: at most 2,048 bytes of UTF-8 without NUL, compared byte by byte; its
+    parts mean nothing to the server. Unique among the live memories of the namespace: an expired memory frees its key
+    at its expire_time. Taken: ALREADY_EXISTS, with the name of the memory that has it. Empty: no key.
+    """
+    index_text: _builtins.str
+    """What is searched in place of `text`, by words and by vector, at most 100 KiB: for a `text` that is not prose, such as
+    JSON, whose syntax is then not searched. Empty: `text` is searched.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """At most 64 labels; keys 1 to 63 bytes, values at most 256 bytes."""
@@ -206,10 +264,12 @@ class Memory(_message.Message):
         pinned: _builtins.bool = ...,
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
+        key: _builtins.str = ...,
+        index_text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_salience", b"_salience", "_session_position", b"_session_position", "create_time", b"create_time", "event_time", b"event_time", "expiration", b"expiration", "expire_time", b"expire_time", "salience", b"salience", "session_position", b"session_position", "ttl", b"ttl", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_salience", b"_salience", "_session_position", b"_session_position", "create_time", b"create_time", "etag", b"etag", "event_time", b"event_time", "expiration", b"expiration", "expire_time", b"expire_time", "kind", b"kind", "labels", b"labels", "name", b"name", "pinned", b"pinned", "revision", b"revision", "salience", b"salience", "session", b"session", "session_position", b"session_position", "subject", b"subject", "text", b"text", "ttl", b"ttl", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_salience", b"_salience", "_session_position", b"_session_position", "create_time", b"create_time", "etag", b"etag", "event_time", b"event_time", "expiration", b"expiration", "expire_time", b"expire_time", "index_text", b"index_text", "key", b"key", "kind", b"kind", "labels", b"labels", "name", b"name", "pinned", b"pinned", "revision", b"revision", "salience", b"salience", "session", b"session", "session_position", b"session_position", "subject", b"subject", "text", b"text", "ttl", b"ttl", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__salience: _TypeAlias = _typing.Literal["salience"]  # noqa: Y015
     _WhichOneofArgType__salience: _TypeAlias = _typing.Literal["_salience", b"_salience"]  # noqa: Y015
@@ -255,8 +315,41 @@ class Vector(_message.Message):
 Global___Vector: _TypeAlias = Vector  # noqa: Y015
 
 @_typing.final
+class LabelCondition(_message.Message):
+    """Condition on a label."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """Key of the label, 1 to 63 bytes."""
+    operator: Global___LabelOperator.ValueType
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """For IN 1 to 256 values, for EXISTS no value, for all others one; each at most 256 bytes."""
+
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        operator: Global___LabelOperator.ValueType = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "operator", b"operator", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelCondition: _TypeAlias = LabelCondition  # noqa: Y015
+
+@_typing.final
 class MemoryFilter(_message.Message):
-    """Filter of memories. A memory must match every set field, and any value of a repeated field."""
+    """Filter of memories. A memory must match every set field; of `kinds`, `sessions`, `subjects` and `any_of` any value.
+    At most 128 conditions and nested filters in all, nested at most 8 deep.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -289,8 +382,14 @@ class MemoryFilter(_message.Message):
     CREATE_TIME_FROM_FIELD_NUMBER: _builtins.int
     CREATE_TIME_UNTIL_FIELD_NUMBER: _builtins.int
     PINNED_FIELD_NUMBER: _builtins.int
+    KEY_PREFIX_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
+    ANY_OF_FIELD_NUMBER: _builtins.int
+    NONE_OF_FIELD_NUMBER: _builtins.int
     pinned: _builtins.bool
     """Only pinned memories (true) or only unpinned ones (false). Unset: both."""
+    key_prefix: _builtins.str
+    """The memory must have a key that begins with these bytes; at most 2,048."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The memory must have all of these labels with these values."""
@@ -317,6 +416,18 @@ class MemoryFilter(_message.Message):
     def create_time_until(self) -> _timestamp_pb2.Timestamp:
         """Exclusive."""
 
+    @_builtins.property
+    def conditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelCondition]:
+        """The memory must meet all of these."""
+
+    @_builtins.property
+    def any_of(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemoryFilter]:
+        """The memory must match at least one of these, none of which may be empty."""
+
+    @_builtins.property
+    def none_of(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemoryFilter]:
+        """The memory must match not one of these, none of which may be empty."""
+
     def __init__(
         self,
         *,
@@ -329,10 +440,14 @@ class MemoryFilter(_message.Message):
         create_time_from: _timestamp_pb2.Timestamp | None = ...,
         create_time_until: _timestamp_pb2.Timestamp | None = ...,
         pinned: _builtins.bool | None = ...,
+        key_prefix: _builtins.str = ...,
+        conditions: _abc.Iterable[Global___LabelCondition] | None = ...,
+        any_of: _abc.Iterable[Global___MemoryFilter] | None = ...,
+        none_of: _abc.Iterable[Global___MemoryFilter] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_pinned", b"_pinned", "create_time_from", b"create_time_from", "create_time_until", b"create_time_until", "event_time_from", b"event_time_from", "event_time_until", b"event_time_until", "pinned", b"pinned"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pinned", b"_pinned", "create_time_from", b"create_time_from", "create_time_until", b"create_time_until", "event_time_from", b"event_time_from", "event_time_until", b"event_time_until", "kinds", b"kinds", "labels", b"labels", "pinned", b"pinned", "sessions", b"sessions", "subjects", b"subjects"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pinned", b"_pinned", "any_of", b"any_of", "conditions", b"conditions", "create_time_from", b"create_time_from", "create_time_until", b"create_time_until", "event_time_from", b"event_time_from", "event_time_until", b"event_time_until", "key_prefix", b"key_prefix", "kinds", b"kinds", "labels", b"labels", "none_of", b"none_of", "pinned", b"pinned", "sessions", b"sessions", "subjects", b"subjects"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__pinned: _TypeAlias = _typing.Literal["pinned"]  # noqa: Y015
     _WhichOneofArgType__pinned: _TypeAlias = _typing.Literal["_pinned", b"_pinned"]  # noqa: Y015

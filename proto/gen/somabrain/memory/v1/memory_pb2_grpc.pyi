@@ -4,7 +4,8 @@ isort:skip_file
 Memories: the main resource of SomaBrain, with its filter and score types.
 
 Names follow Google's API Improvement Proposals: `namespaces/{namespace}` and
-`namespaces/{namespace}/memories/{memory}`. The tenant is never part of a name or
+`namespaces/{namespace}/memories/{memory}`. A memory with a key can be named by it wherever a memory's name is
+expected: `namespaces/{namespace}/keys/{key}`, the key as it is, without any escape. The tenant is never part of a name or
 request: it is derived from the caller's identity.
 """
 

@@ -9,6 +9,7 @@ BadRequest, QuotaFailure, RetryInfo or ResourceInfo (AIP-193).
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -206,6 +207,8 @@ class RecallRequest(_message.Message):
     EXPLAIN_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     MIN_MATCH_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REFRESH_TTL_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`namespaces/{namespace}`."""
     query: _builtins.str
@@ -236,12 +239,20 @@ class RecallRequest(_message.Message):
     """Return no hits unless `best_match` reaches this value, 0 to 1. Requires `query`. Not applied where the
     response has no `best_match`: `degraded` is then TOKEN_VECTORS_MISSING. With `min_score`, both must hold.
     """
+    page_token: _builtins.str
+    """From the previous response: the hits after it, of the same ranking. All other fields but `consistency_token`,
+    `explain` and `refresh_ttl` must be unchanged.
+    """
     @_builtins.property
     def vector(self) -> _memory_pb2.Vector:
         """Query vector. Unset: the namespace's encoder encodes `query`."""
 
     @_builtins.property
     def filter(self) -> _memory_pb2.MemoryFilter: ...
+    @_builtins.property
+    def refresh_ttl(self) -> _duration_pb2.Duration:
+        """Renew the life of each returned memory, as TouchMemory does, which the caller then needs permission for."""
+
     def __init__(
         self,
         *,
@@ -254,10 +265,12 @@ class RecallRequest(_message.Message):
         explain: _builtins.bool = ...,
         consistency_token: _builtins.str = ...,
         min_match: _builtins.float | None = ...,
+        page_token: _builtins.str = ...,
+        refresh_ttl: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_match", b"_min_match", "_min_score", b"_min_score", "filter", b"filter", "min_match", b"min_match", "min_score", b"min_score", "vector", b"vector"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_match", b"_min_match", "_min_score", b"_min_score", "filter", b"filter", "min_match", b"min_match", "min_score", b"min_score", "refresh_ttl", b"refresh_ttl", "vector", b"vector"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_match", b"_min_match", "_min_score", b"_min_score", "consistency_token", b"consistency_token", "explain", b"explain", "filter", b"filter", "min_match", b"min_match", "min_score", b"min_score", "parent", b"parent", "query", b"query", "top_k", b"top_k", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_match", b"_min_match", "_min_score", b"_min_score", "consistency_token", b"consistency_token", "explain", b"explain", "filter", b"filter", "min_match", b"min_match", "min_score", b"min_score", "page_token", b"page_token", "parent", b"parent", "query", b"query", "refresh_ttl", b"refresh_ttl", "top_k", b"top_k", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_match: _TypeAlias = _typing.Literal["min_match"]  # noqa: Y015
     _WhichOneofArgType__min_match: _TypeAlias = _typing.Literal["_min_match", b"_min_match"]  # noqa: Y015
@@ -282,6 +295,8 @@ class RecallResponse(_message.Message):
     TRUNCATED_FIELD_NUMBER: _builtins.int
     BEST_LEXICAL_FIELD_NUMBER: _builtins.int
     BEST_MATCH_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATE_CHANGED_FIELD_NUMBER: _builtins.int
     cached: _builtins.bool
     """True if the ranking came from the result cache."""
     encoder_id: _builtins.str
@@ -308,6 +323,12 @@ class RecallResponse(_message.Message):
     words of `query` are to words of one memory. Set even if no hit is returned. Unset: words were not
     compared by meaning.
     """
+    next_page_token: _builtins.str
+    """Token of the hits that follow. Empty: there are no more. The hits of all pages are the candidates of one ranking,
+    some hundreds (docs/recall.md).
+    """
+    state_changed: _builtins.bool
+    """True if the namespace has changed since the first page: hits may be missing, or be repeated."""
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.RecallHit]:
         """Best first. At most top_k hits and 3 MiB."""
@@ -327,10 +348,12 @@ class RecallResponse(_message.Message):
         truncated: _builtins.bool = ...,
         best_lexical: _builtins.float = ...,
         best_match: _builtins.float | None = ...,
+        next_page_token: _builtins.str = ...,
+        state_changed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_best_match", b"_best_match", "best_match", b"best_match"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_match", b"_best_match", "best_lexical", b"best_lexical", "best_match", b"best_match", "cached", b"cached", "consistency_token", b"consistency_token", "degraded", b"degraded", "encoder_id", b"encoder_id", "hits", b"hits", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_match", b"_best_match", "best_lexical", b"best_lexical", "best_match", b"best_match", "cached", b"cached", "consistency_token", b"consistency_token", "degraded", b"degraded", "encoder_id", b"encoder_id", "hits", b"hits", "next_page_token", b"next_page_token", "state_changed", b"state_changed", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__best_match: _TypeAlias = _typing.Literal["best_match"]  # noqa: Y015
     _WhichOneofArgType__best_match: _TypeAlias = _typing.Literal["_best_match", b"_best_match"]  # noqa: Y015
@@ -344,17 +367,23 @@ class GetMemoryRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
+    REFRESH_TTL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     consistency_token: _builtins.str
+    @_builtins.property
+    def refresh_ttl(self) -> _duration_pb2.Duration:
+        """Renew the life of the memory, as TouchMemory does, which the caller then needs permission for."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         consistency_token: _builtins.str = ...,
+        refresh_ttl: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refresh_ttl", b"refresh_ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency_token", b"consistency_token", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency_token", b"consistency_token", "name", b"name", "refresh_ttl", b"refresh_ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -390,6 +419,7 @@ class ListMemoriesRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
+    REFRESH_TTL_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`namespaces/{namespace}`."""
     page_size: _builtins.int
@@ -397,10 +427,16 @@ class ListMemoriesRequest(_message.Message):
     page_token: _builtins.str
     """From the previous page; all other fields must be unchanged."""
     order_by: _builtins.str
-    """AIP-132: `create_time` (default), `event_time` or `session_position`, optionally with ` desc`."""
+    """AIP-132: `create_time` (default), `event_time`, `session_position` or `key`, optionally with ` desc`. `key`: in the
+    order of the keys' bytes, only memories that have one.
+    """
     consistency_token: _builtins.str
     @_builtins.property
     def filter(self) -> _memory_pb2.MemoryFilter: ...
+    @_builtins.property
+    def refresh_ttl(self) -> _duration_pb2.Duration:
+        """Renew the life of each returned memory, as TouchMemory does, which the caller then needs permission for."""
+
     def __init__(
         self,
         *,
@@ -410,10 +446,11 @@ class ListMemoriesRequest(_message.Message):
         filter: _memory_pb2.MemoryFilter | None = ...,
         order_by: _builtins.str = ...,
         consistency_token: _builtins.str = ...,
+        refresh_ttl: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "refresh_ttl", b"refresh_ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency_token", b"consistency_token", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency_token", b"consistency_token", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "refresh_ttl", b"refresh_ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -451,18 +488,24 @@ class UpdateMemoryRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     VECTOR_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
+    allow_missing: _builtins.bool
+    """If true and `name` is by key, and no live memory has the key: a memory with that key is created from all fields that
+    are set in `memory`, whatever the mask, as by Remember; with an etag that is not `absent`, the call fails with
+    ABORTED. With the etag `absent` it is only created: if a memory has the key, the call fails with ALREADY_EXISTS.
+    """
     @_builtins.property
     def memory(self) -> _memory_pb2.Memory:
-        """`name` is required; `etag`, if set, must be the current one."""
+        """`name` is required; `etag`, if set, must be the current one, or `absent` with `allow_missing`."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change. Unset: all fields that are set in `memory`."""
+        """Fields to change. Unset: all fields that are set in `memory`. `*`: all but `key`, which changes only if it is named."""
 
     @_builtins.property
     def vector(self) -> _memory_pb2.Vector:
-        """The caller's own vector of the new text; requires `text` to be changed."""
+        """The caller's own vector of the new text; requires `text` or `index_text` to be changed."""
 
     def __init__(
         self,
@@ -471,10 +514,11 @@ class UpdateMemoryRequest(_message.Message):
         update_mask: _field_mask_pb2.FieldMask | None = ...,
         vector: _memory_pb2.Vector | None = ...,
         request_id: _builtins.str = ...,
+        allow_missing: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "update_mask", b"update_mask", "vector", b"vector"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "request_id", b"request_id", "update_mask", b"update_mask", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "memory", b"memory", "request_id", b"request_id", "update_mask", b"update_mask", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -624,6 +668,276 @@ class BatchForgetResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchForgetResponse: _TypeAlias = BatchForgetResponse  # noqa: Y015
+
+@_typing.final
+class TouchMemoryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """Required, more than 0: the memory expires so long from now, unless it expires later or never."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TouchMemoryRequest: _TypeAlias = TouchMemoryRequest  # noqa: Y015
+
+@_typing.final
+class TouchMemoryResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def memory(self) -> _memory_pb2.Memory: ...
+    def __init__(
+        self,
+        *,
+        memory: _memory_pb2.Memory | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TouchMemoryResponse: _TypeAlias = TouchMemoryResponse  # noqa: Y015
+
+@_typing.final
+class MemoryGroup(_message.Message):
+    """The memories of one session, or about one subject."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    MEMORY_COUNT_FIELD_NUMBER: _builtins.int
+    LAST_EVENT_TIME_FIELD_NUMBER: _builtins.int
+    LAST_CREATE_TIME_FIELD_NUMBER: _builtins.int
+    LAST_UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    value: _builtins.str
+    """The session or subject."""
+    memory_count: _builtins.int
+    @_builtins.property
+    def last_event_time(self) -> _timestamp_pb2.Timestamp:
+        """The latest of its memories' times."""
+
+    @_builtins.property
+    def last_create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def last_update_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        value: _builtins.str = ...,
+        memory_count: _builtins.int = ...,
+        last_event_time: _timestamp_pb2.Timestamp | None = ...,
+        last_create_time: _timestamp_pb2.Timestamp | None = ...,
+        last_update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_create_time", b"last_create_time", "last_event_time", b"last_event_time", "last_update_time", b"last_update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_create_time", b"last_create_time", "last_event_time", b"last_event_time", "last_update_time", b"last_update_time", "memory_count", b"memory_count", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemoryGroup: _TypeAlias = MemoryGroup  # noqa: Y015
+
+@_typing.final
+class ListSessionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`namespaces/{namespace}`."""
+    page_size: _builtins.int
+    """1 to 1000. 0: 100."""
+    page_token: _builtins.str
+    """From the previous page; all other fields but `consistency_token` must be unchanged."""
+    consistency_token: _builtins.str
+    @_builtins.property
+    def filter(self) -> _memory_pb2.MemoryFilter:
+        """Only memories that match are counted."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        filter: _memory_pb2.MemoryFilter | None = ...,
+        consistency_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency_token", b"consistency_token", "filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSessionsRequest: _TypeAlias = ListSessionsRequest  # noqa: Y015
+
+@_typing.final
+class ListSessionsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty: this is the last page."""
+    @_builtins.property
+    def sessions(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemoryGroup]: ...
+    def __init__(
+        self,
+        *,
+        sessions: _abc.Iterable[Global___MemoryGroup] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "sessions", b"sessions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSessionsResponse: _TypeAlias = ListSessionsResponse  # noqa: Y015
+
+@_typing.final
+class ListSubjectsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`namespaces/{namespace}`."""
+    page_size: _builtins.int
+    """1 to 1000. 0: 100."""
+    page_token: _builtins.str
+    """From the previous page; all other fields but `consistency_token` must be unchanged."""
+    consistency_token: _builtins.str
+    @_builtins.property
+    def filter(self) -> _memory_pb2.MemoryFilter:
+        """Only memories that match are counted."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        filter: _memory_pb2.MemoryFilter | None = ...,
+        consistency_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency_token", b"consistency_token", "filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSubjectsRequest: _TypeAlias = ListSubjectsRequest  # noqa: Y015
+
+@_typing.final
+class ListSubjectsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty: this is the last page."""
+    @_builtins.property
+    def subjects(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemoryGroup]: ...
+    def __init__(
+        self,
+        *,
+        subjects: _abc.Iterable[Global___MemoryGroup] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "subjects", b"subjects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSubjectsResponse: _TypeAlias = ListSubjectsResponse  # noqa: Y015
+
+@_typing.final
+class ForgetMemoriesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    MAX_COUNT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`namespaces/{namespace}`."""
+    dry_run: _builtins.bool
+    """Only count: nothing is forgotten."""
+    max_count: _builtins.int
+    """Maximum number of memories that this call forgets, 1 to 10,000. 0: 10,000."""
+    request_id: _builtins.str
+    @_builtins.property
+    def filter(self) -> _memory_pb2.MemoryFilter:
+        """Required, and not empty: DeleteNamespace forgets everything."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        filter: _memory_pb2.MemoryFilter | None = ...,
+        dry_run: _builtins.bool = ...,
+        max_count: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "filter", b"filter", "max_count", b"max_count", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetMemoriesRequest: _TypeAlias = ForgetMemoriesRequest  # noqa: Y015
+
+@_typing.final
+class ForgetMemoriesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORGOTTEN_COUNT_FIELD_NUMBER: _builtins.int
+    MATCHING_COUNT_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
+    forgotten_count: _builtins.int
+    """Number of memories that this call forgot; 0 in a dry run."""
+    matching_count: _builtins.int
+    """Number of memories that matched before: more than `forgotten_count` if `max_count` was reached, or in a dry run."""
+    consistency_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        forgotten_count: _builtins.int = ...,
+        matching_count: _builtins.int = ...,
+        consistency_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency_token", b"consistency_token", "forgotten_count", b"forgotten_count", "matching_count", b"matching_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetMemoriesResponse: _TypeAlias = ForgetMemoriesResponse  # noqa: Y015
 
 @_typing.final
 class ListRevisionsRequest(_message.Message):

@@ -64,6 +64,21 @@ class MemoryServiceStub:
                 request_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.UpdateMemoryRequest.SerializeToString,
                 response_deserializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.UpdateMemoryResponse.FromString,
                 _registered_method=True)
+        self.TouchMemory = channel.unary_unary(
+                '/somabrain.memory.v1.MemoryService/TouchMemory',
+                request_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.TouchMemoryRequest.SerializeToString,
+                response_deserializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.TouchMemoryResponse.FromString,
+                _registered_method=True)
+        self.ListSessions = channel.unary_unary(
+                '/somabrain.memory.v1.MemoryService/ListSessions',
+                request_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ListSessionsRequest.SerializeToString,
+                response_deserializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ListSessionsResponse.FromString,
+                _registered_method=True)
+        self.ListSubjects = channel.unary_unary(
+                '/somabrain.memory.v1.MemoryService/ListSubjects',
+                request_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ListSubjectsRequest.SerializeToString,
+                response_deserializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ListSubjectsResponse.FromString,
+                _registered_method=True)
         self.ForgetMemory = channel.unary_unary(
                 '/somabrain.memory.v1.MemoryService/ForgetMemory',
                 request_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ForgetMemoryRequest.SerializeToString,
@@ -73,6 +88,11 @@ class MemoryServiceStub:
                 '/somabrain.memory.v1.MemoryService/BatchForget',
                 request_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.BatchForgetRequest.SerializeToString,
                 response_deserializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.BatchForgetResponse.FromString,
+                _registered_method=True)
+        self.ForgetMemories = channel.unary_unary(
+                '/somabrain.memory.v1.MemoryService/ForgetMemories',
+                request_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ForgetMemoriesRequest.SerializeToString,
+                response_deserializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ForgetMemoriesResponse.FromString,
                 _registered_method=True)
         self.ListRevisions = channel.unary_unary(
                 '/somabrain.memory.v1.MemoryService/ListRevisions',
@@ -116,7 +136,7 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMemory(self, request, context):
-        """Returns one memory by name.
+        """Returns one memory by name or key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,7 +150,30 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateMemory(self, request, context):
-        """Changes the fields in the mask; the former state becomes a revision.
+        """Changes the fields in the mask; the former state becomes a revision. With `allow_missing`, a memory that is named by
+        its key is created if no live memory has the key (an upsert).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TouchMemory(self, request, context):
+        """Renews the life of a memory that expires, and changes nothing else: no revision, no new etag or update_time, no new
+        version of the namespace, no event.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSessions(self, request, context):
+        """Lists the sessions of a namespace's memories, in the order of their bytes, in pages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSubjects(self, request, context):
+        """Lists the subjects of a namespace's memories, in the order of their bytes, in pages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,6 +188,13 @@ class MemoryServiceServicer:
 
     def BatchForget(self, request, context):
         """Permanently forgets many memories, each independently.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForgetMemories(self, request, context):
+        """Permanently forgets the memories that match a filter, oldest first: all of a call's or, on failure, none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -209,6 +259,21 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     request_deserializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.UpdateMemoryRequest.FromString,
                     response_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.UpdateMemoryResponse.SerializeToString,
             ),
+            'TouchMemory': grpc.unary_unary_rpc_method_handler(
+                    servicer.TouchMemory,
+                    request_deserializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.TouchMemoryRequest.FromString,
+                    response_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.TouchMemoryResponse.SerializeToString,
+            ),
+            'ListSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSessions,
+                    request_deserializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ListSessionsRequest.FromString,
+                    response_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ListSessionsResponse.SerializeToString,
+            ),
+            'ListSubjects': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSubjects,
+                    request_deserializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ListSubjectsRequest.FromString,
+                    response_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ListSubjectsResponse.SerializeToString,
+            ),
             'ForgetMemory': grpc.unary_unary_rpc_method_handler(
                     servicer.ForgetMemory,
                     request_deserializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ForgetMemoryRequest.FromString,
@@ -218,6 +283,11 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.BatchForget,
                     request_deserializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.BatchForgetRequest.FromString,
                     response_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.BatchForgetResponse.SerializeToString,
+            ),
+            'ForgetMemories': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetMemories,
+                    request_deserializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ForgetMemoriesRequest.FromString,
+                    response_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ForgetMemoriesResponse.SerializeToString,
             ),
             'ListRevisions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRevisions,
@@ -408,6 +478,87 @@ class MemoryService:
             _registered_method=True)
 
     @staticmethod
+    def TouchMemory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/somabrain.memory.v1.MemoryService/TouchMemory',
+            somabrain_dot_memory_dot_v1_dot_memory__service__pb2.TouchMemoryRequest.SerializeToString,
+            somabrain_dot_memory_dot_v1_dot_memory__service__pb2.TouchMemoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/somabrain.memory.v1.MemoryService/ListSessions',
+            somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ListSessionsRequest.SerializeToString,
+            somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSubjects(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/somabrain.memory.v1.MemoryService/ListSubjects',
+            somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ListSubjectsRequest.SerializeToString,
+            somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ListSubjectsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ForgetMemory(request,
             target,
             options=(),
@@ -451,6 +602,33 @@ class MemoryService:
             '/somabrain.memory.v1.MemoryService/BatchForget',
             somabrain_dot_memory_dot_v1_dot_memory__service__pb2.BatchForgetRequest.SerializeToString,
             somabrain_dot_memory_dot_v1_dot_memory__service__pb2.BatchForgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetMemories(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/somabrain.memory.v1.MemoryService/ForgetMemories',
+            somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ForgetMemoriesRequest.SerializeToString,
+            somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ForgetMemoriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

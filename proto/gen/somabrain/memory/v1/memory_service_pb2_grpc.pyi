@@ -42,15 +42,27 @@ class MemoryServiceStub:
     Recall: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.RecallRequest, _memory_service_pb2.RecallResponse]
     """Finds the memories that match a query best; scores can be explained. Exact, never approximate."""
     GetMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetMemoryRequest, _memory_service_pb2.GetMemoryResponse]
-    """Returns one memory by name."""
+    """Returns one memory by name or key."""
     ListMemories: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListMemoriesRequest, _memory_service_pb2.ListMemoriesResponse]
     """Lists memories, oldest first, in pages."""
     UpdateMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.UpdateMemoryRequest, _memory_service_pb2.UpdateMemoryResponse]
-    """Changes the fields in the mask; the former state becomes a revision."""
+    """Changes the fields in the mask; the former state becomes a revision. With `allow_missing`, a memory that is named by
+    its key is created if no live memory has the key (an upsert).
+    """
+    TouchMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.TouchMemoryRequest, _memory_service_pb2.TouchMemoryResponse]
+    """Renews the life of a memory that expires, and changes nothing else: no revision, no new etag or update_time, no new
+    version of the namespace, no event.
+    """
+    ListSessions: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListSessionsRequest, _memory_service_pb2.ListSessionsResponse]
+    """Lists the sessions of a namespace's memories, in the order of their bytes, in pages."""
+    ListSubjects: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListSubjectsRequest, _memory_service_pb2.ListSubjectsResponse]
+    """Lists the subjects of a namespace's memories, in the order of their bytes, in pages."""
     ForgetMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ForgetMemoryRequest, _memory_service_pb2.ForgetMemoryResponse]
     """Permanently forgets one memory, with its revisions and vectors."""
     BatchForget: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.BatchForgetRequest, _memory_service_pb2.BatchForgetResponse]
     """Permanently forgets many memories, each independently."""
+    ForgetMemories: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ForgetMemoriesRequest, _memory_service_pb2.ForgetMemoriesResponse]
+    """Permanently forgets the memories that match a filter, oldest first: all of a call's or, on failure, none."""
     ListRevisions: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListRevisionsRequest, _memory_service_pb2.ListRevisionsResponse]
     """Lists the former states of a memory, newest first."""
     WatchMemories: _grpc.UnaryStreamMultiCallable[_memory_service_pb2.WatchMemoriesRequest, _memory_service_pb2.WatchMemoriesResponse]
@@ -75,15 +87,27 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     Recall: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.RecallRequest, _memory_service_pb2.RecallResponse]  # type: ignore[assignment]
     """Finds the memories that match a query best; scores can be explained. Exact, never approximate."""
     GetMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetMemoryRequest, _memory_service_pb2.GetMemoryResponse]  # type: ignore[assignment]
-    """Returns one memory by name."""
+    """Returns one memory by name or key."""
     ListMemories: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListMemoriesRequest, _memory_service_pb2.ListMemoriesResponse]  # type: ignore[assignment]
     """Lists memories, oldest first, in pages."""
     UpdateMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.UpdateMemoryRequest, _memory_service_pb2.UpdateMemoryResponse]  # type: ignore[assignment]
-    """Changes the fields in the mask; the former state becomes a revision."""
+    """Changes the fields in the mask; the former state becomes a revision. With `allow_missing`, a memory that is named by
+    its key is created if no live memory has the key (an upsert).
+    """
+    TouchMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.TouchMemoryRequest, _memory_service_pb2.TouchMemoryResponse]  # type: ignore[assignment]
+    """Renews the life of a memory that expires, and changes nothing else: no revision, no new etag or update_time, no new
+    version of the namespace, no event.
+    """
+    ListSessions: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListSessionsRequest, _memory_service_pb2.ListSessionsResponse]  # type: ignore[assignment]
+    """Lists the sessions of a namespace's memories, in the order of their bytes, in pages."""
+    ListSubjects: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListSubjectsRequest, _memory_service_pb2.ListSubjectsResponse]  # type: ignore[assignment]
+    """Lists the subjects of a namespace's memories, in the order of their bytes, in pages."""
     ForgetMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ForgetMemoryRequest, _memory_service_pb2.ForgetMemoryResponse]  # type: ignore[assignment]
     """Permanently forgets one memory, with its revisions and vectors."""
     BatchForget: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.BatchForgetRequest, _memory_service_pb2.BatchForgetResponse]  # type: ignore[assignment]
     """Permanently forgets many memories, each independently."""
+    ForgetMemories: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ForgetMemoriesRequest, _memory_service_pb2.ForgetMemoriesResponse]  # type: ignore[assignment]
+    """Permanently forgets the memories that match a filter, oldest first: all of a call's or, on failure, none."""
     ListRevisions: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListRevisionsRequest, _memory_service_pb2.ListRevisionsResponse]  # type: ignore[assignment]
     """Lists the former states of a memory, newest first."""
     WatchMemories: _aio.UnaryStreamMultiCallable[_memory_service_pb2.WatchMemoriesRequest, _memory_service_pb2.WatchMemoriesResponse]  # type: ignore[assignment]
@@ -129,7 +153,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.GetMemoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.GetMemoryResponse, _abc.Awaitable[_memory_service_pb2.GetMemoryResponse]]:
-        """Returns one memory by name."""
+        """Returns one memory by name or key."""
 
     @_abc_1.abstractmethod
     def ListMemories(
@@ -145,7 +169,35 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.UpdateMemoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.UpdateMemoryResponse, _abc.Awaitable[_memory_service_pb2.UpdateMemoryResponse]]:
-        """Changes the fields in the mask; the former state becomes a revision."""
+        """Changes the fields in the mask; the former state becomes a revision. With `allow_missing`, a memory that is named by
+        its key is created if no live memory has the key (an upsert).
+        """
+
+    @_abc_1.abstractmethod
+    def TouchMemory(
+        self,
+        request: _memory_service_pb2.TouchMemoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.TouchMemoryResponse, _abc.Awaitable[_memory_service_pb2.TouchMemoryResponse]]:
+        """Renews the life of a memory that expires, and changes nothing else: no revision, no new etag or update_time, no new
+        version of the namespace, no event.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSessions(
+        self,
+        request: _memory_service_pb2.ListSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.ListSessionsResponse, _abc.Awaitable[_memory_service_pb2.ListSessionsResponse]]:
+        """Lists the sessions of a namespace's memories, in the order of their bytes, in pages."""
+
+    @_abc_1.abstractmethod
+    def ListSubjects(
+        self,
+        request: _memory_service_pb2.ListSubjectsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.ListSubjectsResponse, _abc.Awaitable[_memory_service_pb2.ListSubjectsResponse]]:
+        """Lists the subjects of a namespace's memories, in the order of their bytes, in pages."""
 
     @_abc_1.abstractmethod
     def ForgetMemory(
@@ -162,6 +214,14 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.BatchForgetResponse, _abc.Awaitable[_memory_service_pb2.BatchForgetResponse]]:
         """Permanently forgets many memories, each independently."""
+
+    @_abc_1.abstractmethod
+    def ForgetMemories(
+        self,
+        request: _memory_service_pb2.ForgetMemoriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.ForgetMemoriesResponse, _abc.Awaitable[_memory_service_pb2.ForgetMemoriesResponse]]:
+        """Permanently forgets the memories that match a filter, oldest first: all of a call's or, on failure, none."""
 
     @_abc_1.abstractmethod
     def ListRevisions(

@@ -42,7 +42,7 @@ ORDER BY n.id
 """)
 
 _TEXTS = sql("""
-SELECT m.id, m.revision, m.text, greatest(m.update_time, n.update_time) AS since
+SELECT m.id, m.revision, coalesce(m.index_text, m.text) AS text, greatest(m.update_time, n.update_time) AS since
 FROM memories m JOIN namespaces n ON n.tenant_id = :tenant AND n.id = m.namespace_id
 WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id > :after AND NOT EXISTS (
     SELECT FROM memory_vectors v
@@ -94,7 +94,7 @@ FROM namespaces n WHERE n.id % :of = :number AND n.analyzed_after IS NOT NULL OR
 """)
 
 _NEXT_UNANALYZED = sql("""
-SELECT m.id, m.revision, m.text, m.length FROM memories m
+SELECT m.id, m.revision, coalesce(m.index_text, m.text) AS text, m.length FROM memories m
 WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id > (
     SELECT n.analyzed_after FROM namespaces n WHERE n.tenant_id = :tenant AND n.id = :ns AND n.analyzer = :analyzer
 )

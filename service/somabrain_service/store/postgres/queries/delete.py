@@ -19,18 +19,19 @@ from typing import Any
 from somabrain_service.domain.changes import ChangeType
 from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.etag import check_etag
+from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.idempotency import RequestKey, request_id_reused
-from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName
+from somabrain_service.domain.names import MemoryId, MemoryRef, NamespaceName
 from somabrain_service.store.postgres.driver.arrays import numbers
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import Sql, sql
-from somabrain_service.store.postgres.queries import idempotency, memories, namespaces, rows
+from somabrain_service.store.postgres.queries import filters, idempotency, memories, namespaces, rows
 from somabrain_service.store.postgres.queries.commit import (
     Commit,
     Counts,
     commit_changes,
 )
-from somabrain_service.store.records import ErasureResult
+from somabrain_service.store.records import ErasureResult, ForgettingResult
 
 BATCH_SIZE = 1000
 """Maximum memories that one statement deletes."""
@@ -52,14 +53,17 @@ _LOCK_SUBJECT = _lock_statement(_LOCK_BATCH.format(about=" AND m.subject = :subj
 LOCK_EXPIRED = _lock_statement(
     "AND m.expire_time <= :now ORDER BY m.expire_time, m.id LIMIT :limit FOR UPDATE SKIP LOCKED"
 )
+_LOCK_EXPIRED_BY_ID = _lock_statement(
+    "AND m.id = ANY(CAST(:ids AS bigint[])) AND m.expire_time <= :now ORDER BY m.id FOR UPDATE"
+)
 
 # Vectors, those of tokens, labels and revisions go by cascade. Ids are passed on as arrays, because those are looked up
 # in the database indexes whatever size the planner estimates for a batch.
-_DELETE_LOCKED = sql("""
+_DELETE_LOCKED = sql(f"""
 WITH deleted AS (
     DELETE FROM memories m
     WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
-    RETURNING m.id, m.revision, octet_length(m.text) AS text_bytes, m.length
+    RETURNING m.id, m.revision, {rows.STORED_BYTES} AS text_bytes, m.length
 ), vector AS (
     SELECT v.memory FROM memory_vectors v
     WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = ANY(CAST(:ids AS bigint[]))
@@ -141,24 +145,32 @@ class DeletedRows:
 
 
 async def delete_memory(
-    connection: Connection, name: MemoryName, etag: str, now: datetime, request: RequestKey | None
+    connection: Connection, ref: MemoryRef, etag: str, now: datetime, request: RequestKey | None
 ) -> NamespaceVersion | None:
     """Delete a memory; see `Store.delete_memory`."""
-    parent = {"name": name.namespace.namespace}
+    parent = {"name": ref.namespace.namespace}
     namespace = (await connection.execute(namespaces.FIND, parent)).one_or_none()
     if namespace is None:
-        raise namespaces.namespace_not_found(name.namespace)
+        raise namespaces.namespace_not_found(ref.namespace)
     if await idempotency.find(connection, request, now):
         return NamespaceVersion(namespace.epoch, namespace.version)
-    parameters = {"ns": namespace.id, "id": name.memory, "now": now}
-    row = (await connection.execute(memories.FIND_LIVE_FOR_UPDATE, parameters)).one_or_none()
+    row = (await connection.execute(*memories.find_live(ref, namespace.id, now, for_update=True))).one_or_none()
     if row is None:
         return None
-    check_etag(etag, rows.memory(name.namespace, row).etag, "memory")
+    check_etag(etag, rows.memory(ref.namespace, row).etag, "memory")
     deleted = DeletedRows()
-    await delete_locked(connection, parameters, [row.id], deleted)
-    await idempotency.save(connection, request, now, ns=namespace.id, memory=name.memory)
+    await delete_locked(connection, {"ns": namespace.id}, [row.id], deleted)
+    await idempotency.save(connection, request, now, ns=namespace.id, memory=row.id)
     return await commit_changes(connection, namespace.id, deleted.commit(ChangeType.FORGOTTEN), now)
+
+
+async def expire_key_holders(connection: Connection, ns: int, ids: Sequence[int], now: datetime) -> None:
+    """Delete those of the memories that have expired, as the expiry job will, because their keys are claimed now."""
+    values = {"ns": ns, "ids": numbers(ids), "now": now}
+    if locked := [row.id for row in await connection.execute(_LOCK_EXPIRED_BY_ID, values)]:
+        deleted = DeletedRows()
+        await delete_locked(connection, values, locked, deleted)
+        await commit_changes(connection, ns, deleted.commit(ChangeType.EXPIRED), now)
 
 
 async def delete_namespace(
@@ -220,6 +232,71 @@ async def erase_subject(
         return ErasureResult(0, NamespaceVersion(locked.epoch, locked.version))
     as_of = await commit_changes(connection, namespace.id, deleted.commit(ChangeType.FORGOTTEN), now)
     return ErasureResult(count, as_of)
+
+
+async def forget_matching(
+    connection: Connection,
+    name: NamespaceName,
+    memory_filter: MemoryFilter,
+    limit: int,
+    now: datetime,
+    request: RequestKey | None,
+    batch_size: int = BATCH_SIZE,
+) -> ForgettingResult:
+    """Delete at most `limit` live memories that match, oldest first; see `Store.forget_memories`."""
+    namespace = (await connection.execute(namespaces.FIND, {"name": name.namespace})).one_or_none()
+    if namespace is None:
+        raise namespaces.namespace_not_found(name)
+    statements = matching_statements(memory_filter)
+    parameters: dict[str, object] = {"ns": namespace.id, "now": now, **statements.values}
+    matching: int = (await connection.execute(statements.count, parameters)).scalar_one()
+    as_of = NamespaceVersion(namespace.epoch, namespace.version)
+    if stored := await idempotency.find(connection, request, now):
+        if stored.erased_count is None:
+            raise request_id_reused()
+        return ForgettingResult(stored.erased_count, stored.erased_count + matching, as_of)
+    deleted = DeletedRows()
+    after = -1
+    while (batch := min(batch_size, limit - len(deleted.changed))) > 0:
+        locked = [
+            row.id for row in await connection.execute(statements.lock, {**parameters, "after": after, "batch": batch})
+        ]
+        if not locked:
+            break
+        after = locked[-1]
+        # A memory that was changed while its lock was waited for may match no longer: look again at what is locked.
+        confirmed = await connection.execute(statements.confirm, {**parameters, "ids": numbers(locked)})
+        await delete_locked(connection, parameters, [row.id for row in confirmed], deleted)
+    count = len(deleted.changed)
+    await idempotency.save(connection, request, now, ns=namespace.id, memory=MemoryId(-count))
+    if count:
+        as_of = await commit_changes(connection, namespace.id, deleted.commit(ChangeType.FORGOTTEN), now)
+    return ForgettingResult(count, max(matching, count), as_of)
+
+
+@dataclass(frozen=True, slots=True)
+class MatchingStatements:
+    """Statements about the live memories that match a filter, with the values of its conditions.
+
+    `count` also needs :ns and :now, as the others do; `lock` :after and :batch, `confirm` :ids.
+    """
+
+    count: Sql
+    lock: Sql
+    confirm: Sql
+    values: Mapping[str, object]
+
+
+def matching_statements(memory_filter: MemoryFilter) -> MatchingStatements:
+    """Return the statements about the live memories that match a filter."""
+    conditions, values = filters.conditions(memory_filter)
+    matching = f"FROM memories m WHERE {conditions}"
+    return MatchingStatements(
+        sql(f"SELECT count(*) {matching}"),
+        sql(f"SELECT m.id {matching} AND m.id > :after ORDER BY m.id LIMIT :batch FOR UPDATE OF m"),
+        sql(f"SELECT m.id {matching} AND m.id = ANY(CAST(:ids AS bigint[])) ORDER BY m.id"),
+        values,
+    )
 
 
 async def delete_locked(

@@ -22,7 +22,12 @@ SELECT m.id, m.kind, m.session, coalesce(m.position, 0) AS position, m.subject, 
     CAST(extract(epoch FROM m.event_time) * 1000000 AS bigint) AS event_us,
     CAST(extract(epoch FROM m.create_time) * 1000000 AS bigint) AS create_us,
     coalesce(CAST(extract(epoch FROM m.expire_time) * 1000000 AS bigint), {NEVER}) AS expire_us,
-    m.salience, m.pinned, m.length
+    m.salience, m.pinned, m.length, coalesce(m.key, '') AS key
+FROM memories m WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
+""")
+
+_EXPIRIES = sql(f"""
+SELECT m.id, coalesce(CAST(extract(epoch FROM m.expire_time) * 1000000 AS bigint), {NEVER}) AS expire_us
 FROM memories m WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
 """)
 
@@ -47,6 +52,12 @@ async def identifiers(connection: Connection, ns: int, after: int, limit: int) -
     """See `IndexSource.identifiers`."""
     rows = await connection.execute(_IDENTIFIERS, {"ns": ns, "after": after, "limit": limit})
     return [row.id for row in rows]
+
+
+async def expiries(connection: Connection, ns: int, ids: Sequence[int]) -> list[tuple[int, int]]:
+    """See `IndexSource.expiries`."""
+    rows = await connection.execute(_EXPIRIES, {"ns": ns, "ids": numbers(ids)})
+    return [(row.id, row.expire_us) for row in rows]
 
 
 async def index_rows(connection: Connection, ns: int, ids: Sequence[int], encoder_id: str) -> IndexRows:

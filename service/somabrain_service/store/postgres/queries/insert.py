@@ -38,19 +38,22 @@ from somabrain_service.store.records import NewMemory
 
 _LOST = "another write went first, and this one begins again"
 
+# Keys are inserted in their order, so that two batches with the same keys wait for each other instead of deadlocking.
 _MEMORIES = sql("""
 INSERT INTO memories (tenant_id, namespace_id, id, text, kind, session, position, subject, labels, event_time,
-    create_time, update_time, salience, expire_time, pinned, revision, length)
+    create_time, update_time, salience, expire_time, pinned, revision, length, key, index_text)
 SELECT n.tenant_id, n.id, m.id, m.text, m.kind, m.session, m.position, m.subject, CAST(m.labels AS jsonb), m.event_time,
-    m.create_time, m.create_time, m.salience, m.expire_time, m.pinned, 1, m.length
+    m.create_time, m.create_time, m.salience, m.expire_time, m.pinned, 1, m.length,
+    nullif(m.key, ''), nullif(m.index_text, '')
 FROM namespaces n, unnest(CAST(:ids AS bigint[]), CAST(:texts AS text[]), CAST(:kinds AS smallint[]),
     CAST(:sessions AS text[]), CAST(:positions AS bigint[]), CAST(:subjects AS text[]), CAST(:labels AS text[]),
     CAST(:event_times AS timestamptz[]), CAST(:create_times AS timestamptz[]),
     CAST(:saliences AS double precision[]), CAST(:expire_times AS timestamptz[]), CAST(:pinned AS boolean[]),
-    CAST(:lengths AS integer[]))
+    CAST(:lengths AS integer[]), CAST(:memory_keys AS text[]), CAST(:index_texts AS text[]))
     AS m (id, text, kind, session, position, subject, labels, event_time, create_time, salience, expire_time,
-        pinned, length)
+        pinned, length, key, index_text)
 WHERE n.tenant_id = :tenant AND n.id = :ns
+ORDER BY m.key
 """)
 
 _CLAIMS = sql(f"""
@@ -118,7 +121,7 @@ def insert_statements(namespace: Namespace, new_rows: Sequence[NewRow]) -> list[
     tokens = [(p.id, p.new.tokens) for p in new_rows if p.new.tokens is not None]
     counts = Counts(
         memories=len(new_rows),
-        text_bytes=sum(len(p.new.draft.text.encode()) for p in new_rows),
+        text_bytes=sum(p.new.draft.stored_bytes for p in new_rows),
         term_occurrences=sum(sum(p.new.terms.values()) for p in new_rows),
         vectors=sum(p.new.vector is not None for p in new_rows),
         token_texts=len(tokens),
@@ -154,6 +157,8 @@ def _rows(new_rows: Sequence[NewRow]) -> dict[str, object]:
         "expire_times": times(p.new.expire_time for p in new_rows),
         "pinned": numbers(draft.pinned for draft in drafts),
         "lengths": numbers(sum(p.new.terms.values()) for p in new_rows),
+        "memory_keys": texts(draft.key for draft in drafts),
+        "index_texts": texts(draft.index_text for draft in drafts),
     }
 
 

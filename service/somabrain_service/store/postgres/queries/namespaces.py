@@ -24,7 +24,7 @@ _MEASURE = sql(f"""
 WITH n AS (
     SELECT * FROM namespaces s WHERE s.tenant_id = :tenant AND s.name = :name
 ), expired AS MATERIALIZED (
-    SELECT m.namespace_id, m.id, octet_length(m.text) AS text_bytes FROM memories m
+    SELECT m.namespace_id, m.id, {rows.STORED_BYTES} AS text_bytes FROM memories m
     WHERE m.tenant_id = :tenant AND m.expire_time <= :now
 ), here AS MATERIALIZED (
     SELECT e.* FROM expired e JOIN n ON n.id = e.namespace_id

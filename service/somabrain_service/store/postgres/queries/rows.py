@@ -13,9 +13,11 @@ NAMESPACE = """n.id, n.name, n.display_name, n.analyzer, n.language, n.encoder, 
     n.content"""
 
 MEMORY = """m.id, m.text, m.kind, m.session, m.position, m.subject, m.labels, m.event_time, m.create_time,
-    m.update_time, m.salience, m.expire_time, m.pinned, m.revision"""
+    m.update_time, m.salience, m.expire_time, m.pinned, m.revision, m.key, m.index_text"""
 """Columns of `memories m`. `memory_revisions` has them too, and an update copies them (`update`)."""
-SIZE = """512 + octet_length(m.text) + octet_length(m.session) + octet_length(m.subject)
+STORED_BYTES = "octet_length(m.text) + coalesce(octet_length(m.key), 0) + coalesce(octet_length(m.index_text), 0)"
+"""As `Memory.stored_bytes`."""
+SIZE = f"""512 + {STORED_BYTES} + octet_length(m.session) + octet_length(m.subject)
     + 2 * octet_length(CAST(m.labels AS text))"""
 """Upper bound of a memory's size in a message, as `Memory.size_bytes`."""
 
@@ -61,4 +63,6 @@ def memory(parent: NamespaceName, row: Any) -> Memory:
         expire_time=row.expire_time,
         pinned=row.pinned,
         revision=row.revision,
+        key=row.key or "",
+        index_text=row.index_text or "",
     )

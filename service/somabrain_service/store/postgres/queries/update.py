@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import datetime
 
 from psycopg import IntegrityError
 
-from common.errors import NotFound
 from somabrain_service.domain.changes import ChangeType
 from somabrain_service.domain.idempotency import RequestKey
-from somabrain_service.domain.memory import Memory, position_conflict
+from somabrain_service.domain.memory import Memory, key_conflict, position_conflict
+from somabrain_service.domain.names import MemoryName
 from somabrain_service.domain.namespace import Namespace
-from somabrain_service.store.postgres.driver.errors import violated_constraint
+from somabrain_service.store.postgres.driver.arrays import texts
+from somabrain_service.store.postgres.driver.errors import Retry, violated_constraint
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import sql
-from somabrain_service.store.postgres.queries import idempotency, memories, rows, token_vectors
+from somabrain_service.store.postgres.queries import idempotency, memories, precheck, rows, token_vectors
 from somabrain_service.store.postgres.queries.commit import Commit, Counts, Guard, commit_changes
 from somabrain_service.store.records import MemoryUpdate, NewText, WriteResult
 
 _SAVE_REVISION = sql("""
 INSERT INTO memory_revisions (tenant_id, namespace_id, memory, revision, text, kind, session, position, subject,
-    labels, event_time, create_time, update_time, salience, expire_time, pinned)
+    labels, event_time, create_time, update_time, salience, expire_time, pinned, key,
+    index_text)
 SELECT m.tenant_id, m.namespace_id, m.id, m.revision, m.text, m.kind, m.session, m.position, m.subject, m.labels,
-    m.event_time, m.create_time, m.update_time, m.salience, m.expire_time, m.pinned
+    m.event_time, m.create_time, m.update_time, m.salience, m.expire_time, m.pinned, m.key,
+    m.index_text
 FROM memories m WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = :id
 """)
 
@@ -35,7 +39,8 @@ UPDATE memories m SET text = :text, kind = :kind, session = :session,
             AND o.id <> :id)) END,
     subject = :subject, labels = CAST(:labels AS jsonb), event_time = :event_time, update_time = :now,
     salience = :salience, expire_time = :expire_time, pinned = :pinned, revision = m.revision + 1,
-    length = coalesce(CAST(:length AS integer), m.length)
+    length = coalesce(CAST(:length AS integer), m.length), key = nullif(:key, ''),
+    index_text = nullif(:index_text, '')
 WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = :id
 RETURNING {rows.MEMORY}
 """)
@@ -81,23 +86,43 @@ async def update_memory(
     """Save the former state as a revision, write the new one, and commit; see `Store.update_memory`.
 
     `namespace` is that of the transaction, and its etag guards the commit.
+
+    Raises:
+        ExpiredKeyHolders: the memory that has the new key has expired, and has to be deleted first.
     """
     name, now = change.before.name, change.update_time
     parameters = {"ns": namespace.number, "id": name.memory, "now": now}
     row = (await connection.execute(memories.FIND_LIVE_FOR_UPDATE, parameters)).one_or_none()
-    if row is None:
-        raise NotFound("Memory", str(name))
-    if rows.memory(namespace.name, row) != change.before:
+    if row is None or rows.memory(namespace.name, row) != change.before:
         return None
+    if change.draft.key not in ("", change.before.key):
+        await _check_key(connection, namespace, change.draft.key, now)
     try:
         memory, counts = await _write(connection, namespace.number, change)
     except IntegrityError as exc:
         if violated_constraint(exc) == "memories_position":
             raise position_conflict(change.draft.session_position) from None
+        if violated_constraint(exc) == "memories_key":
+            raise Retry from None
         raise
     await idempotency.save(connection, request, now, ns=namespace.number, memory=name.memory)
     commit = Commit(ChangeType.UPDATED, [(name.memory, memory.revision)], counts, Guard.ETAG, guarded=namespace.etag)
     return WriteResult(memory, await commit_changes(connection, namespace.number, commit, now))
+
+
+async def _check_key(connection: Connection, namespace: Namespace, key: str, now: datetime) -> None:
+    """Check that no live memory has the key.
+
+    Raises:
+        AlreadyExists: one has it.
+        ExpiredKeyHolders: an expired one has to be deleted first.
+    """
+    values = {"name": namespace.name.namespace, "memory_keys": texts([key]), "now": now}
+    holder = (await connection.execute(precheck.KEY_HOLDERS, values)).one_or_none()
+    if holder is not None and holder.expired:
+        raise precheck.ExpiredKeyHolders(namespace.number, [holder.id])
+    if holder is not None:
+        raise key_conflict(MemoryName(namespace.name, holder.id))
 
 
 async def _write(connection: Connection, ns: int, change: MemoryUpdate) -> tuple[Memory, Counts]:
@@ -116,15 +141,17 @@ async def _write(connection: Connection, ns: int, change: MemoryUpdate) -> tuple
         "salience": change.salience,
         "expire_time": change.expire_time,
         "pinned": draft.pinned,
+        "key": draft.key,
+        "index_text": draft.index_text,
         "length": None if change.new_text is None else sum(change.new_text.terms.values()),
     }
     _, updated = await connection.execute_all((_SAVE_REVISION, memory_key), (_UPDATE, values))
     if dict(draft.labels) != dict(before.labels):
         labels = {"label_keys": list(draft.labels), "label_values": list(draft.labels.values())}
         await connection.execute_all((_DROP_LABELS, memory_key), (_LABELS, {**memory_key, **labels}))
-    counts = Counts()
+    text_bytes = draft.stored_bytes - before.stored_bytes
+    counts = Counts(text_bytes=text_bytes)
     if change.new_text is not None:
-        text_bytes = len(draft.text.encode()) - len(before.text.encode())
         counts = await _replace_text(connection, ns, before.name.memory, change.new_text, text_bytes)
     return rows.memory(before.name.namespace, updated.one()), counts
 
