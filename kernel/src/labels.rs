@@ -50,10 +50,13 @@ struct Values {
     numbers: BTreeMap<Number, Rows>,
 }
 
+/// A label and its value.
+type Label = (Arc<str>, Arc<str>);
+
 #[derive(Default)]
 pub struct Labels {
     values: HashMap<Arc<str>, Values>,
-    of_row: HashMap<u32, Box<[(Arc<str>, Arc<str>)]>>,
+    of_row: HashMap<u32, Box<[Label]>>,
     bytes: usize,
 }
 
