@@ -124,9 +124,9 @@ def test_abstention_and_unlabelled_questions_of_longmemeval_are_left_out(tmp_pat
 def test_a_message_beyond_the_limit_of_a_text_is_cut(tmp_path: Path) -> None:
     """It is cut between characters, and reported."""
     sessions = deepcopy(LONGMEMEVAL[0]["haystack_sessions"])
-    sessions[2][0]["content"] = "é" * 40_000
+    sessions[2][0]["content"] = "é" * 80_000
     corpus = longmemeval(tmp_path, haystack_sessions=sessions)
-    assert max(len(turn.text) for turn in corpus.conversations[1].turns) == 32_768
+    assert max(len(turn.text) for turn in corpus.conversations[1].turns) == 51_200
     assert "messages cut at 64 KiB: 1" in corpus.omitted
 
 
