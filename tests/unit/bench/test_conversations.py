@@ -127,7 +127,7 @@ def test_a_message_beyond_the_limit_of_a_text_is_cut(tmp_path: Path) -> None:
     sessions[2][0]["content"] = "é" * 80_000
     corpus = longmemeval(tmp_path, haystack_sessions=sessions)
     assert max(len(turn.text) for turn in corpus.conversations[1].turns) == 51_200
-    assert "messages cut at 64 KiB: 1" in corpus.omitted
+    assert "messages cut at 100 KiB: 1" in corpus.omitted
 
 
 @pytest.mark.parametrize(
