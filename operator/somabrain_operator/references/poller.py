@@ -26,6 +26,8 @@ some 40 per second; `max_interval_s` may require more."""
 MIN_INTERVAL_S: Final = 5.0
 TICK_S: Final = 0.1
 """Interval of checks for due resources: those due at once are read together, and an edit waits behind them."""
+COUNT_INTERVAL_S: Final = 1.0
+"""Interval of counts of the references that are polled."""
 IDLE_TICK_S: Final = 1.0
 """Interval of checks whether anything is to be polled at all."""
 
@@ -49,8 +51,10 @@ class ReferencePoller:
         self._tracked = tracked
         self._watcher = watcher
         self._max_interval_s = max_interval_s
+        self._interval_s = poll_interval_s(0, max_interval_s)
+        self._counted_at_s = float("-inf")
         self._due_at_s: dict[Key, float] = {}
-        """Time of the next read by the monotonic clock, of each resource that is polled or read once."""
+        """Time of the next read by the monotonic clock."""
         self._read_once: set[Key] = set()
 
     def read_once(self, namespace: str) -> None:
@@ -69,17 +73,28 @@ class ReferencePoller:
                 await asyncio.sleep(IDLE_TICK_S)
                 continue
             await asyncio.sleep(TICK_S)
-            polled = [key for key in self._tracked.keys if not self._is_covered(key)]
-            interval_s = poll_interval_s(self._count(polled), self._max_interval_s)
-            self._read_once &= self._tracked.keys
-            for key in {*polled, *self._read_once}:
-                if self._due_at_s.setdefault(key, self._next_due_at_s(interval_s)) <= time.monotonic():
-                    self._due_at_s[key] = self._next_due_at_s(interval_s)
+            self._update_interval()
+            for key in self._tracked.keys - self._due_at_s.keys():
+                self._schedule(key)
+            now_s = time.monotonic()
+            for key in [key for key, due_at_s in self._due_at_s.items() if due_at_s <= now_s]:
+                if key not in self._tracked.keys:
+                    del self._due_at_s[key]
+                    self._read_once.discard(key)
+                    continue
+                self._schedule(key)
+                if key in self._read_once or not self._is_covered(key):
                     await self._poll(key, enqueue)
 
-    @staticmethod
-    def _next_due_at_s(interval_s: float) -> float:
-        return time.monotonic() + interval_s * random.uniform(0.5, 0.9)  # noqa: S311 - spreads load, guards nothing
+    def _update_interval(self) -> None:
+        """Set the interval by the number of references that are polled; counting all of them is not for every tick."""
+        if time.monotonic() - self._counted_at_s > COUNT_INTERVAL_S:
+            self._counted_at_s = time.monotonic()
+            polled = [key for key in self._tracked.keys if not self._is_covered(key)]
+            self._interval_s = poll_interval_s(self._count(polled), self._max_interval_s)
+
+    def _schedule(self, key: Key) -> None:
+        self._due_at_s[key] = time.monotonic() + self._interval_s * random.uniform(0.5, 0.9)  # noqa: S311 - spreads load, guards nothing
 
     def _count(self, keys: list[Key]) -> int:
         return sum(len(each.resolved) for key in keys if (each := self._tracked.get(key)))

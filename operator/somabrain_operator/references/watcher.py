@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +25,7 @@ from somabrain_operator.references.tracked import Target, TrackedReferences
 
 RETRY_S: Final = 1.0
 """Seconds between attempts of an interrupted watch."""
-REFUSED_RETRY_S: Final = 60.0
+REFUSED_RETRY_S: Final = 10.0
 """Seconds between attempts of a watch that is not permitted."""
 _log = structlog.stdlib.get_logger("somabrain_operator.references.watcher")
 Enqueue = Callable[[Key, Callable[[], bool]], None]
@@ -104,10 +105,12 @@ class ReferenceWatcher:
 
     async def _run(self, watch: _Watch, enqueue: Enqueue, on_gap: Callable[[str], None]) -> None:
         while True:
-            delay_s = 0.0
+            delay_s, opened_at_s = 0.0, time.monotonic()
             try:
                 await self._follow(watch, enqueue, on_gap)
-                continue  # the API server ended the watch in time: it is opened again at the same version
+                if time.monotonic() - opened_at_s > RETRY_S:
+                    continue  # the API server ended the watch in time: it is opened again at the same version
+                delay_s = RETRY_S
             except OutOfRange:
                 watch.version = ""
             except PermissionDenied as exc:

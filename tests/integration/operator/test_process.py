@@ -170,9 +170,10 @@ def test_health_and_metrics_are_served(running: Operator, served: Brain) -> None
     assert metrics[f'somabrain_operator_condition{{{of},type="Degraded"}}'] == 0
 
 
-def test_the_account_may_do_what_is_done_and_not_list_secrets(running: Operator, served: Brain, account: Path) -> None:
-    """Under the chart's rights no request of the operator is forbidden, and it can read Secrets only by name."""
+def test_the_account_may_do_what_is_done_and_not_write_secrets(running: Operator, served: Brain, account: Path) -> None:
+    """Under the chart's rights no request of the operator is forbidden, and it can write no Secret."""
     assert not [each for each in running.events() if "is forbidden: User" in str(each)]
-    argv = ["kubectl", "--kubeconfig", str(account), "get", "secrets", "-n", served.namespace]
+    name = ("secret", "somabrain-database", "a=b")
+    argv = ["kubectl", "--kubeconfig", str(account), "annotate", *name, "-n", served.namespace]
     done = subprocess.run([tool(argv[0]), *argv[1:]], capture_output=True, text=True, check=False)
-    assert "cannot list resource" in done.stderr
+    assert "cannot patch resource" in done.stderr

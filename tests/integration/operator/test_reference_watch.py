@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from somabrain_local.loopback import api_server
 from somabrain_local.loopback.kubernetes import AUDIT_POLICY
 from tests.integration.operator.api import OPERATOR, Api, api_of, eventually
 from tests.integration.operator.brains import Brain, ControllerStub
-from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, wait_for_kind
+from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, tool, wait_for_kind
 from tests.integration.operator.forwarder import forwarder
 from tests.integration.operator.process import operator
 
@@ -128,7 +129,11 @@ def test_a_change_while_the_watch_is_cut_is_noticed_after_it(api: Api, tmp_path:
 def test_without_the_right_to_watch_references_are_polled_and_healthz_says_so(api: Api, tmp_path: Path) -> None:
     """An operator that may only read Secrets by name polls them, and names the right and the setting."""
     install(api, "rbac.watchReferences=false")
-    with operator(account_of(api, tmp_path), tmp_path / "log") as running:
+    account = account_of(api, tmp_path)
+    argv = [tool("kubectl"), "--kubeconfig", str(account), "get", "secrets", "-n", "demo"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert "cannot list resource" in done.stderr
+    with operator(account, tmp_path / "log") as running:
         running.wait_until_started()
         brain = served(api)
         rotated(brain, "second")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,8 +16,9 @@ from somabrain_operator.kube.kinds import Kind
 from somabrain_operator.kube.names import Key
 from somabrain_operator.kube.objects import Manifest
 from somabrain_operator.references.catalog import Reference
-from somabrain_operator.references.poller import MIN_INTERVAL_S, READS_PER_S, poll_interval_s
+from somabrain_operator.references.poller import MIN_INTERVAL_S, READS_PER_S, ReferencePoller, poll_interval_s
 from somabrain_operator.references.resolved import ResolvedReference
+from somabrain_operator.references.resolver import resolve
 from somabrain_operator.references.tracked import Target, TrackedReferences
 from somabrain_operator.references.watcher import ReferenceWatcher
 
@@ -150,3 +152,42 @@ async def test_after_a_gap_in_a_watch_everything_is_read_once() -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert not watcher.covers("Secret", "demo")
+
+
+class CoveringWatcher(ReferenceWatcher):
+    """A watcher that misses nothing, except what a test says."""
+
+    def covers_all(self) -> bool:
+        return True
+
+    def covers(self, kind: str, namespace: str) -> bool:
+        return True
+
+
+class StoredCluster(Cluster):
+    """A cluster with one Secret, which counts its reads."""
+
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
+        self.reads: list[str] = []
+
+    async def get(self, kind: Kind, namespace: str, name: str, *, newest: bool = True) -> Manifest | None:
+        self.reads.append(f"{namespace}/{name}{' newest' if newest else ''}")
+        return {"data": {"app-dsn": base64.b64encode(self.dsn.encode()).decode()}, "metadata": {"resourceVersion": "9"}}
+
+
+async def test_after_a_gap_a_change_is_found_by_one_read() -> None:
+    """Watched references are read once after a gap in their namespace; a changed one is enqueued."""
+    cluster, tracked = StoredCluster("postgresql://new@pg/s"), TrackedReferences()
+    tracked.track(A, "u", await resolve(StoredCluster("postgresql://old@pg/s"), A, "u", (OWN,)))
+    elsewhere = Key("elsewhere", "c")
+    tracked.track(elsewhere, "u", (read(OWN, 6),))
+    poller = ReferencePoller(cluster, tracked, CoveringWatcher(cluster, tracked, ()), 0.1)
+    enqueued: asyncio.Queue[Key] = asyncio.Queue()
+    poller.read_once("demo")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        task = group.create_task(poller.run(enqueued.put_nowait))
+        assert await enqueued.get() == A
+        await asyncio.sleep(1.5)
+        task.cancel()
+    assert (cluster.reads, enqueued.empty()) == (["demo/own newest"], True)

