@@ -1,69 +1,48 @@
 //! Labels of memories: for each label its values, in the order of their bytes and, of numbers, of their values.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::bitmap::Bitmap;
 use crate::condition::{Condition, Operator};
 use crate::number::Number;
+use crate::ordered::Ordered;
 use crate::prefix::PrefixEnd;
 
-/// Rows in their order, at least one.
-enum Rows {
-    One(u32),
-    Many(Vec<u32>),
-}
-
-impl Rows {
-    fn push(&mut self, row: u32) {
-        match self {
-            Self::One(other) => *self = Self::Many(vec![row.min(*other), row.max(*other)]),
-            Self::Many(rows) => rows.insert(rows.partition_point(|&other| other < row), row),
-        }
-    }
-
-    /// Removes a row; returns whether there are no more.
-    fn remove(&mut self, row: u32) -> bool {
-        match self {
-            Self::One(_) => true,
-            Self::Many(rows) => {
-                if let Ok(index) = rows.binary_search(&row) {
-                    rows.remove(index);
-                }
-                rows.is_empty()
-            }
-        }
-    }
-
-    fn insert_into(&self, bitmap: &mut Bitmap) {
-        match self {
-            Self::One(row) => bitmap.insert(*row),
-            Self::Many(rows) => rows.iter().for_each(|&row| bitmap.insert(row)),
-        }
-    }
-}
-
+/// The values of a label. Those that are numbers are apart, by their spelling and by their value.
 #[derive(Default)]
 struct Values {
-    texts: BTreeMap<Arc<str>, Rows>,
-    numbers: BTreeMap<Number, Rows>,
+    texts: Ordered<Arc<str>>,
+    numerals: Ordered<Arc<str>>,
+    numbers: Ordered<Number>,
 }
 
-/// A label and its value.
-type Label = (Arc<str>, Arc<str>);
+impl Values {
+    /// Returns the values of which one spelled like this is.
+    fn spelled(&self, is_number: bool) -> &Ordered<Arc<str>> {
+        if is_number { &self.numerals } else { &self.texts }
+    }
+
+    fn spelled_mut(&mut self, is_number: bool) -> &mut Ordered<Arc<str>> {
+        if is_number { &mut self.numerals } else { &mut self.texts }
+    }
+}
+
+/// The labels of a row with their values.
+type RowLabels = Box<[(Arc<str>, Arc<str>)]>;
 
 #[derive(Default)]
 pub struct Labels {
     values: HashMap<Arc<str>, Values>,
-    of_row: HashMap<u32, Box<[Label]>>,
+    of_row: HashMap<u32, RowLabels>,
     bytes: usize,
 }
 
-/// Bytes of a label of a row: two pointers, its place among the rows of its value, and a share of the nodes.
-const LABEL_BYTES: usize = 32 + 2 * 4 + 24;
-/// Bytes of a value beside its text: an entry of a tree whose nodes are filled by two thirds, and an allocation.
-const VALUE_BYTES: usize = 60 + 32;
+/// Bytes of a label of a row: its two pointers, those among the label's values, its row there, and spare room.
+const LABEL_BYTES: usize = 32 + 3 * (16 + 4) / 2;
+/// Bytes of a spelling, or of a number, beside its characters: an allocation.
+const VALUE_BYTES: usize = 32;
 
 impl Labels {
     /// Adds the labels of a row.
@@ -73,19 +52,20 @@ impl Labels {
         }
         let mut of_row = Vec::with_capacity(labels.len());
         for (label, value) in labels {
-            let label: Arc<str> =
-                self.values.get_key_value(&**label).map_or_else(|| (&**label).into(), |(known, _)| known.clone());
+            let known = self.values.get_key_value(&**label).map(|(known, _)| known.clone());
+            let label = known.unwrap_or_else(|| (&**label).into());
             let values = self.values.entry(label.clone()).or_default();
-            let value: Arc<str> =
-                values.texts.get_key_value(&**value).map_or_else(|| (&**value).into(), |(known, _)| known.clone());
-            if let Some(number) = Number::parse(&value) {
-                self.bytes += if insert(&mut values.numbers, number.clone(), row) {
-                    number.size_bytes() + VALUE_BYTES
-                } else {
-                    0
-                };
+            let number = Number::parse(value);
+            let spelled = values.spelled_mut(number.is_some());
+            let value = spelled.stored(&**value).cloned().unwrap_or_else(|| {
+                self.bytes += value.len() + VALUE_BYTES;
+                (&**value).into()
+            });
+            spelled.insert(value.clone(), row);
+            if let Some(number) = number {
+                self.bytes += number_bytes(&number);
+                values.numbers.insert(number, row);
             }
-            self.bytes += if insert(&mut values.texts, value.clone(), row) { value.len() + VALUE_BYTES } else { 0 };
             self.bytes += LABEL_BYTES;
             of_row.push((label, value));
         }
@@ -97,12 +77,17 @@ impl Labels {
         for (label, value) in self.of_row.remove(&row).unwrap_or_default() {
             self.bytes -= LABEL_BYTES;
             let Some(values) = self.values.get_mut(&label) else { continue };
-            if let Some(number) = Number::parse(&value) {
-                self.bytes -=
-                    if remove(&mut values.numbers, &number, row) { number.size_bytes() + VALUE_BYTES } else { 0 };
+            let number = Number::parse(&value);
+            let spelled = values.spelled_mut(number.is_some());
+            spelled.remove(&*value, row);
+            if spelled.stored(&*value).is_none() {
+                self.bytes -= value.len() + VALUE_BYTES;
             }
-            self.bytes -= if remove(&mut values.texts, &value, row) { value.len() + VALUE_BYTES } else { 0 };
-            if values.texts.is_empty() {
+            if let Some(number) = number {
+                self.bytes -= number_bytes(&number);
+                values.numbers.remove(&number, row);
+            }
+            if values.texts.is_empty() && values.numerals.is_empty() {
                 self.values.remove(&label);
             }
         }
@@ -110,53 +95,66 @@ impl Labels {
 
     /// Adds the rows that have exactly this label to `rows`.
     pub fn insert_exact(&self, label: &str, value: &str, rows: &mut Bitmap) {
-        if let Some(found) = self.values.get(label).and_then(|values| values.texts.get(value)) {
-            found.insert_into(rows);
+        if let Some(values) = self.values.get(label) {
+            values.spelled(Number::parse(value).is_some()).for_each_in(only(value), |row| rows.insert(row));
         }
     }
 
     /// Adds the rows with a label that meets the condition, or with NOT_EQUAL those that do not, to `rows`.
     pub fn insert_matching(&self, condition: &Condition, rows: &mut Bitmap) {
         let Some(values) = self.values.get(&*condition.label) else { return };
-        let mut insert = |found: &Rows| found.insert_into(rows);
+        let mut insert = |row| rows.insert(row);
         let operand = condition.values.first().map_or("", |value| &**value);
         match condition.operator {
-            Operator::Exists => values.texts.values().for_each(insert),
+            Operator::Exists => {
+                for spelled in [&values.texts, &values.numerals] {
+                    spelled.for_each_in::<str>((Bound::Unbounded, Bound::Unbounded), &mut insert);
+                }
+            }
             Operator::Prefix => {
                 let end = PrefixEnd::new(operand);
-                values.texts.range::<str, _>(end.range(operand)).for_each(|(_, found)| insert(found));
+                for spelled in [&values.texts, &values.numerals] {
+                    spelled.for_each_in(end.range(operand), &mut insert);
+                }
             }
             Operator::Equal | Operator::NotEqual | Operator::In => {
                 for operand in &condition.values {
-                    let found = match Number::parse(operand) {
-                        Some(number) => values.numbers.get(&number),
-                        None => values.texts.get(&**operand),
-                    };
-                    found.into_iter().for_each(&mut insert);
+                    match Number::parse(operand) {
+                        Some(number) => values.numbers.for_each_in(only(&number), &mut insert),
+                        None => values.texts.for_each_in(only(&**operand), &mut insert),
+                    }
                 }
             }
             Operator::Less | Operator::LessOrEqual | Operator::Greater | Operator::GreaterOrEqual => {
-                if let Some(number) = Number::parse(operand) {
-                    let range = bounds(condition.operator, &number);
-                    values.numbers.range::<Number, _>(range).for_each(|(_, found)| insert(found));
-                } else {
-                    let range = bounds(condition.operator, operand);
-                    let texts = values.texts.range::<str, _>(range);
-                    texts.filter(|(text, _)| Number::parse(text).is_none()).for_each(|(_, found)| insert(found));
+                match Number::parse(operand) {
+                    Some(number) => values.numbers.for_each_in(bounds(condition.operator, &number), &mut insert),
+                    None => values.texts.for_each_in(bounds(condition.operator, operand), &mut insert),
                 }
             }
         }
     }
 
-    /// Yields the labels with their values.
+    /// Yields the labels with their values, once for each row.
     pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.values.iter().flat_map(|(label, values)| values.texts.keys().map(move |value| (&**label, &**value)))
+        self.values.iter().flat_map(|(label, values)| {
+            let spelled = values.texts.values().chain(values.numerals.values());
+            spelled.map(move |value| (&**label, &**value))
+        })
     }
 
     pub fn size_bytes(&self) -> usize {
-        let slot = size_of::<(u32, Box<[(Arc<str>, Arc<str>)]>)>() + 1;
+        let slot = size_of::<(u32, RowLabels)>() + 1;
         self.bytes + self.of_row.capacity() * slot * 8 / 7
     }
+}
+
+/// Bytes of a number of a row: its allocation, its place among the label's numbers, and spare room.
+fn number_bytes(number: &Number) -> usize {
+    number.size_bytes() + VALUE_BYTES + 3 * (16 + 4) / 2
+}
+
+fn only<T: ?Sized>(value: &T) -> (Bound<&T>, Bound<&T>) {
+    (Bound::Included(value), Bound::Included(value))
 }
 
 fn bounds<T: ?Sized>(operator: Operator, operand: &T) -> (Bound<&T>, Bound<&T>) {
@@ -166,31 +164,4 @@ fn bounds<T: ?Sized>(operator: Operator, operand: &T) -> (Bound<&T>, Bound<&T>) 
         Operator::Greater => (Bound::Excluded(operand), Bound::Unbounded),
         _ => (Bound::Included(operand), Bound::Unbounded),
     }
-}
-
-/// Adds a row of a value; returns whether the value is new.
-fn insert<K: Ord>(values: &mut BTreeMap<K, Rows>, value: K, row: u32) -> bool {
-    match values.entry(value) {
-        std::collections::btree_map::Entry::Occupied(mut rows) => {
-            rows.get_mut().push(row);
-            false
-        }
-        std::collections::btree_map::Entry::Vacant(entry) => {
-            entry.insert(Rows::One(row));
-            true
-        }
-    }
-}
-
-/// Removes a row of a value; returns whether the value has no more rows, and was removed.
-fn remove<K: Ord + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(
-    values: &mut BTreeMap<K, Rows>,
-    value: &Q,
-    row: u32,
-) -> bool {
-    let is_last = values.get_mut(value).is_some_and(|rows| rows.remove(row));
-    if is_last {
-        values.remove(value);
-    }
-    is_last
 }

@@ -17,6 +17,7 @@ pub mod keys;
 pub mod labels;
 pub mod lexical;
 pub mod number;
+pub mod ordered;
 pub mod pool;
 pub mod postings;
 pub mod prefix;
