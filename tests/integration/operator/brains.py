@@ -84,12 +84,16 @@ class Brain:
             if each["observedGeneration"] == resource["metadata"]["generation"]
         }
 
-    def until(self, kind: str, status: str, message: str = "", timeout_s: float = 20) -> Object:
-        """Wait until a condition has a status and its message contains a text; return it."""
+    def until(self, kind: str, status: str, message: str = "", timeout_s: float = 20, reason: str = "") -> Object:
+        """Wait until a condition has a status, its message contains a text, and it has the reason; return it."""
         return eventually(
             lambda: self.conditions()[kind],
-            lambda condition: condition["status"] == status and message in condition["message"],
-            f"{kind}={status} {message!r}", timeout_s,
+            lambda condition: (
+                condition["status"] == status
+                and message in condition["message"]
+                and reason in ("", condition["reason"])
+            ),
+            f"{kind}={status} {message!r} {reason}", timeout_s,
         )  # fmt: skip
 
     def jobs(self) -> list[Object]:

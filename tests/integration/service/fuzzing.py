@@ -53,7 +53,7 @@ def messages(draw: st.DrawFn, descriptor: Descriptor, real_values: RealValues, d
             one = _scalar(field, real_values)
             if not field.is_repeated:
                 setattr(message, field.name, draw(one))
-            elif field.name == "values":
+            elif descriptor.name == "Vector":
                 getattr(message, field.name).extend(draw(VECTORS))
             else:
                 getattr(message, field.name).extend(draw(st.lists(one, max_size=3) | one.map(_many)))

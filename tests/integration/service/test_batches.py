@@ -49,7 +49,7 @@ async def test_one_that_fails_says_why_as_a_call_of_its_own_would_and_the_others
         namespace = await notes(client)
         await client.remember(namespace, "first", session="s", session_position=4)
         bad = (
-            MemoryDraft("x" * 65537),
+            MemoryDraft("x" * 102_401),
             MemoryDraft("taken", session="s", session_position=4),
             MemoryDraft("", salience=3),
         )

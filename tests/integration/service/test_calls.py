@@ -129,7 +129,7 @@ async def test_a_namespace_that_is_not_there_is_not_found_and_one_that_is_alread
     ("field", "arguments"),
     [
         ("memory.text", {"text": ""}),
-        ("memory.text", {"text": "x" * 65_537}),
+        ("memory.text", {"text": "x" * 102_401}),
         ("memory.text", {"text": "a\0b"}),
         ("memory.salience", {"text": "x", "salience": 2.0}),
         ("memory.session", {"text": "x", "session": "s" * 257}),

@@ -68,6 +68,10 @@ def plant_twin(database: Clone, tenant: UUID) -> None:
         owner.execute("UPDATE memories SET text = 'the twin''s ' || text WHERE tenant_id = %s", [TWIN])
 
 
+NO_ROWS = ("relayed", "memory_vectors", "memory_token_vectors")
+"""Tables without rows of a namespace without vectors that nobody publishes."""
+
+
 async def fill(brain: Brain) -> MemoryName:
     """Put rows into every table of tenants; return the name of a memory that was forgotten by the request `r-0`."""
     first = await brain.remember("Ada keeps bees.", session="s", labels={"k": "v"}, subject="ada", request_id="r-1")
@@ -76,6 +80,7 @@ async def fill(brain: Brain) -> MemoryName:
         *(RememberItem(MemoryDraft(f"Bee {number} dances.", session="s", labels={"k": "v"})) for number in range(4)),
         *(RememberItem(MemoryDraft(f"Wasp {number}.", subject="wasp")) for number in range(3)),
     )
+    await brain.remember("A kept bee.", key="hive/1")
     await brain.remember("A short life.", ttl=timedelta(hours=1), request_id="r-2")
     gone = (await brain.remember("A lost bee.")).memory.name
     await brain.forget(gone, request_id="r-0")
@@ -97,7 +102,7 @@ async def test_reads_are_of_the_tenant_alone(words: Brain, database: Clone) -> N
     assert len((await words.recall_once("bee", filter=narrow, top_k=50)).hits) == 5
     for field in OrderField:
         memories = await words.list_all(order=Order(field))
-        assert len(memories) == before.memories
+        assert len(memories) == (1 if field is OrderField.KEY else before.memories)
         assert [memory.text for memory in memories if "twin" in memory.text] == []
     replayed = await words.remember("Ada keeps bees.", session="s", labels={"k": "v"}, subject="ada", request_id="r-1")
     assert replayed.memory.text == "Ada keeps many bees."
@@ -113,7 +118,7 @@ async def test_writes_leave_the_twin_as_it_was(words: Brain, database: Clone) ->
     plant_twin(database, words.tenant)
     without_row_security(database)
     before = all_rows_of(database, TWIN)
-    assert min(len(rows) for table, rows in before.items() if table not in ("relayed", "memory_vectors")) > 0
+    assert min(len(rows) for table, rows in before.items() if table not in NO_ROWS) > 0
     first = (await words.list_all())[0]
     again = await words.remember("One more bee dances.", session="s", labels={"k": "w"}, request_id="r-3")
     assert again.memory.session_position == 5

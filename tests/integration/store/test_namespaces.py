@@ -21,9 +21,11 @@ NOTES = NamespaceName.of("notes")
 
 async def test_unset_settings_are_filled_in_and_set_ones_kept(services: AppContext) -> None:
     plain = await create_namespace(services, TENANT, NamespaceDraft(NOTES))
-    assert plain.settings == NamespaceSettings("en", ENCODER_ID, None, None, timedelta(days=7))
+    assert plain.settings == NamespaceSettings("en", ENCODER_ID, None, None, timedelta(days=7), "conversation")
     assert (plain.version, len(plain.epoch)) == (0, 12)
-    settings = NamespaceSettings("en", "lexical", timedelta(hours=36), timedelta(microseconds=1), timedelta(days=400))
+    settings = NamespaceSettings(
+        "en", "lexical", timedelta(hours=36), timedelta(microseconds=1), timedelta(days=400), "documents"
+    )
     draft = NamespaceDraft(NamespaceName.of("other"), "Für Leute", settings)
     created = await create_namespace(services, TENANT, draft)
     assert (created.settings, created.display_name) == (settings, "Für Leute")
