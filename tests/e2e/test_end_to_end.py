@@ -35,8 +35,11 @@ async def test_what_is_stored_is_recalled_with_its_reasons(served: Brain) -> Non
         breakdown = best.breakdown
         assert breakdown is not None
         assert breakdown.dense > 0.2
-        relevance = (breakdown.dense + breakdown.lexical_relative) / 2 + breakdown.contiguity
-        assert best.score == pytest.approx(relevance * breakdown.recency * breakdown.salience, abs=1e-4)
+        relevance = (2 * breakdown.meaning + breakdown.lexical_relative) / 3 + breakdown.contiguity
+        factors = breakdown.recency * breakdown.salience * breakdown.question * breakdown.speaker
+        assert best.score == pytest.approx(relevance * factors, abs=1e-4)
+        assert answer.best_match == max(hit.breakdown.match for hit in answer.hits if hit.breakdown)
+        assert [match.query_word for match in best.matches] == ["Where", "is", "the", "key", "for", "the", "door"]
         assert (await client.get(stored[1].name)).text == TEXTS[1]
         assert [memory.text async for memory in client.list("road", where=Filter(labels={"n": "0"}))] == [TEXTS[0]]
         await client.forget(stored[2].name)

@@ -120,12 +120,15 @@ async def test_an_operator_whose_watches_are_frozen_is_started_anew(frozen: Oper
     assert any("Liveness probe failed" in each["message"] and "503" in each["message"] for each in events)
 
 
-async def test_it_reads_secrets_by_name_and_was_never_refused(release: Release, served: Brain) -> None:
-    """Each write of the operator is granted explicitly: no right is for all verbs or all kinds."""
+async def test_it_has_the_rights_that_it_uses_and_was_never_refused(release: Release, served: Brain) -> None:
+    """Each write of the operator is granted explicitly: no right is for all verbs or all kinds.
+
+    Secrets are read by name, and their metadata is watched, for which Kubernetes knows no smaller right.
+    """
     await asyncio.to_thread(release.settle)  # the one that was frozen may still be starting
     await served.edited_by_hand()
     granted = await asyncio.to_thread(rights, release.kubectl, served.namespace)
-    assert {right.verb for right in granted if right.resource == "secrets"} == {"get"}
+    assert {right.verb for right in granted if right.resource == "secrets"} == {"get", "list", "watch"}
     assert not {right for right in granted if "*" in right}
     for operator in await asyncio.to_thread(release.pods):
         assert used(await asyncio.to_thread(operator.writes)) <= granted
