@@ -15,7 +15,7 @@ from somabrain_service.domain.ranking.late_interaction import MAX_TOKEN_BYTES, S
 
 DEFAULTS = Constants()
 PARTS_OFF = Constants(meaning=0.5, before=0.0, after=0.0, question=0.0, speaker=1.0, exponent=1.0)
-"""Where the choice of constants begins: every part off."""
+"""Constants that the search begins from: every part is off."""
 GRID: dict[str, tuple[float, ...]] = {
     "meaning": (1 / 2, 3 / 5, 2 / 3, 3 / 4),
     "stop_word": (0.25, 0.5, 1.0),

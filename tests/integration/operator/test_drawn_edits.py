@@ -43,9 +43,11 @@ def body(manifest: Object) -> Any:
     """Return what an edit may not change: all but metadata, status and what others may set."""
     tree = {field: value for field, value in manifest.items() if field not in ("metadata", "status", "apiVersion")}
     if manifest["kind"] == "Deployment":
-        tree["spec"] = {
-            field: value for field, value in tree["spec"].items() if field != "replicas"
-        }  # the autoscaler's
+        tree = copy.deepcopy(tree)
+        tree["spec"].pop("replicas", None)  # the autoscaler's
+        annotations = tree["spec"]["template"]["metadata"].get("annotations") or {}
+        for name in [name for name in annotations if not name.startswith("somabrain.io/")]:
+            del annotations[name]  # as `kubectl rollout restart` adds one
     return without(tree, ALLOCATED) if manifest["kind"] == "Service" else tree
 
 
