@@ -13,7 +13,8 @@ compile() { # FILE ARGUMENTS...
 }
 compile operator --extra operator "$@"
 compile service --extra service --extra migrate "$@"
-compile dev --all-extras --group dev "$@"
+# Not every extra: the frameworks of the adapters conflict with each other. LangGraph's interface is small and alone here.
+compile dev --extra operator --extra service --extra migrate --extra embedded --extra client --extra langgraph --group dev "$@"
 "$uv" pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url \
   --no-emit-find-links --constraint requirements/dev.txt --output-file requirements/build.txt "$@" requirements/build.in
 
