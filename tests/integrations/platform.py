@@ -1,4 +1,4 @@
-"""The test's side of the servers: it starts them in the development environment, and needs the standard library alone."""
+"""The test's side of the servers, of the standard library alone: the development environment runs them."""
 
 from __future__ import annotations
 

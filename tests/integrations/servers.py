@@ -111,7 +111,7 @@ class Servers:
             "policy__cache_s": 0,
         }
         self._first = ExitStack()
-        stack.callback(lambda: self._first.close())
+        stack.callback(lambda: self._first.close())  # noqa: PLW0108 - a restart replaces it
         self.brain = self._start(self._first)
         port = int(self.brain.address.rpartition(":")[2])
         self._settings["grpc__port"] = port  # a restart takes the same
@@ -149,7 +149,10 @@ class Servers:
 
 def main() -> None:
     """Start the servers, and run commands until standard input ends."""
-    with TemporaryDirectory(prefix="somabrain-integrations-", ignore_cleanup_errors=True) as folder, ExitStack() as stack:
+    with (
+        TemporaryDirectory(prefix="somabrain-integrations-", ignore_cleanup_errors=True) as folder,
+        ExitStack() as stack,
+    ):
         servers = Servers(Path(folder), stack)
         print(json.dumps({"result": servers.run("describe")}), flush=True)
         for line in sys.stdin:

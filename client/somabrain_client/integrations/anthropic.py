@@ -58,31 +58,31 @@ class SomaBrainMemoryTool(BetaAbstractMemoryTool):
 
     def view(self, command: BetaMemoryTool20250818ViewCommand) -> str:
         """Return a file's lines with their numbers, or the content of a directory, two levels deep."""
-        return self._client.run(lambda client: _told_to_the_model(self._commands.view(client, command)))
+        return self._client.run(lambda client: _with_tool_errors(self._commands.view(client, command)))
 
     def create(self, command: BetaMemoryTool20250818CreateCommand) -> str:
         """Create a file that is not there."""
-        return self._client.run(lambda client: _told_to_the_model(self._commands.create(client, command)))
+        return self._client.run(lambda client: _with_tool_errors(self._commands.create(client, command)))
 
     def str_replace(self, command: BetaMemoryTool20250818StrReplaceCommand) -> str:
         """Replace a text that is once in a file."""
-        return self._client.run(lambda client: _told_to_the_model(self._commands.str_replace(client, command)))
+        return self._client.run(lambda client: _with_tool_errors(self._commands.str_replace(client, command)))
 
     def insert(self, command: BetaMemoryTool20250818InsertCommand) -> str:
         """Insert a text after a line of a file."""
-        return self._client.run(lambda client: _told_to_the_model(self._commands.insert(client, command)))
+        return self._client.run(lambda client: _with_tool_errors(self._commands.insert(client, command)))
 
     def delete(self, command: BetaMemoryTool20250818DeleteCommand) -> str:
         """Delete a file, or a directory with everything in it."""
-        return self._client.run(lambda client: _told_to_the_model(self._commands.delete(client, command)))
+        return self._client.run(lambda client: _with_tool_errors(self._commands.delete(client, command)))
 
     def rename(self, command: BetaMemoryTool20250818RenameCommand) -> str:
         """Rename or move a file or a directory."""
-        return self._client.run(lambda client: _told_to_the_model(self._commands.rename(client, command)))
+        return self._client.run(lambda client: _with_tool_errors(self._commands.rename(client, command)))
 
     def clear_all_memory(self) -> str:
         """Delete all files of the subject."""
-        return self._client.run(lambda client: _told_to_the_model(self._commands.clear(client)))
+        return self._client.run(lambda client: _with_tool_errors(self._commands.clear(client)))
 
 
 class AsyncSomaBrainMemoryTool(BetaAsyncAbstractMemoryTool):
@@ -96,34 +96,36 @@ class AsyncSomaBrainMemoryTool(BetaAsyncAbstractMemoryTool):
 
     async def view(self, command: BetaMemoryTool20250818ViewCommand) -> str:
         """Return a file's lines with their numbers, or the content of a directory, two levels deep."""
-        return await self._client.run_async(lambda client: _told_to_the_model(self._commands.view(client, command)))
+        return await self._client.run_async(lambda client: _with_tool_errors(self._commands.view(client, command)))
 
     async def create(self, command: BetaMemoryTool20250818CreateCommand) -> str:
         """Create a file that is not there."""
-        return await self._client.run_async(lambda client: _told_to_the_model(self._commands.create(client, command)))
+        return await self._client.run_async(lambda client: _with_tool_errors(self._commands.create(client, command)))
 
     async def str_replace(self, command: BetaMemoryTool20250818StrReplaceCommand) -> str:
         """Replace a text that is once in a file."""
-        return await self._client.run_async(lambda client: _told_to_the_model(self._commands.str_replace(client, command)))
+        return await self._client.run_async(
+            lambda client: _with_tool_errors(self._commands.str_replace(client, command))
+        )
 
     async def insert(self, command: BetaMemoryTool20250818InsertCommand) -> str:
         """Insert a text after a line of a file."""
-        return await self._client.run_async(lambda client: _told_to_the_model(self._commands.insert(client, command)))
+        return await self._client.run_async(lambda client: _with_tool_errors(self._commands.insert(client, command)))
 
     async def delete(self, command: BetaMemoryTool20250818DeleteCommand) -> str:
         """Delete a file, or a directory with everything in it."""
-        return await self._client.run_async(lambda client: _told_to_the_model(self._commands.delete(client, command)))
+        return await self._client.run_async(lambda client: _with_tool_errors(self._commands.delete(client, command)))
 
     async def rename(self, command: BetaMemoryTool20250818RenameCommand) -> str:
         """Rename or move a file or a directory."""
-        return await self._client.run_async(lambda client: _told_to_the_model(self._commands.rename(client, command)))
+        return await self._client.run_async(lambda client: _with_tool_errors(self._commands.rename(client, command)))
 
     async def clear_all_memory(self) -> str:
         """Delete all files of the subject."""
-        return await self._client.run_async(lambda client: _told_to_the_model(self._commands.clear(client)))
+        return await self._client.run_async(lambda client: _with_tool_errors(self._commands.clear(client)))
 
 
-async def _told_to_the_model(call: Coroutine[object, object, T]) -> T:
+async def _with_tool_errors(call: Coroutine[object, object, T]) -> T:
     """Await a command; what the model can do something about reaches it as the tool's error, in the server's words."""
     try:
         return await call

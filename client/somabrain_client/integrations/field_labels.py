@@ -2,8 +2,8 @@
 
 A field of a value has the label `v.NAME`. A number is its JSON, a text is preceded by a quotation mark, so that "7" is
 not 7 and both keep their order. What no label holds (lists, objects, texts of more than 255 bytes) has `OPAQUE` for a
-value; a field whose name is too long, or beyond the 60th, has no label, and `PARTIAL` marks a memory with such fields. So
-the server finds every memory that matches, few others, and `matches` decides.
+value; a field whose name is too long, or beyond the 60th, has no label, and `PARTIAL` marks a memory with such fields.
+So the server finds every memory that matches, few others, and `matches` decides.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Files and directories whose paths are keys of memories.
 
-A file `/memories/a/b.txt` is a memory with the key ROOT + subject + that path; a directory `/memories/a` one whose key ends
-with a slash, so that it stays when its last file goes. Calls on one file are atomic; a directory is renamed file by file.
+A file `/memories/a/b.txt` is a memory with the key ROOT + subject + that path; a directory `/memories/a` one whose key
+ends with a slash, so that it stays when its last file goes. A call on one file is atomic; a directory is renamed file
+by file.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Entry:
 
 
 class MemoryFiles:
-    """The files of one subject in a namespace. Paths are normal and within `top`: `/top/a`, without a slash at the end."""
+    """The files of one subject in a namespace. Paths are normal and within `top`: `/top/a`, no slash at the end."""
 
     def __init__(self, namespace: str, root: str, subject: str, top: str) -> None:
         """Store the arguments.
@@ -80,9 +81,7 @@ class MemoryFiles:
     async def entries(self, client: MemoryClient, path: str) -> list[Entry]:
         """Return everything below a directory, in the order of the keys' bytes."""
         prefix = self._key(path) + "/"
-        listed = client.list(
-            self._namespace, where=Filter(key_prefix=prefix), order_by="key", page_size=SIBLINGS_PAGE
-        )
+        listed = client.list(self._namespace, where=Filter(key_prefix=prefix), order_by="key", page_size=SIBLINGS_PAGE)
         entries = []
         async for memory in listed:
             relative = memory.key.removeprefix(prefix)
@@ -110,7 +109,7 @@ class MemoryFiles:
             raise FileExistsError(path) from exc
 
     async def change(self, client: MemoryClient, path: str, change: Callable[[str], str]) -> str:
-        """Replace the content of a file by what `change` makes of it, and return it; concurrent changes follow each other.
+        """Replace the content of a file by what `change` makes of it, and return it; changes at once follow each other.
 
         Raises:
             FileNotFoundError: there is no file.

@@ -119,9 +119,7 @@ class SomaBrainSession(SessionABC):
     async def _latest(self, client: MemoryClient, limit: int | None) -> list[Memory]:
         """Return the latest memories, the latest first."""
         page_size = min(limit or MAX_PAGE, MAX_PAGE)
-        listed = client.list(
-            self._namespace, where=self._where, order_by="session_position desc", page_size=page_size
-        )
+        listed = client.list(self._namespace, where=self._where, order_by="session_position desc", page_size=page_size)
         memories: list[Memory] = []
         async with aclosing(listed):
             async for memory in listed:

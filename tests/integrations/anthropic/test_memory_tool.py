@@ -28,15 +28,21 @@ SEQUENCES = 1000
 names = st.sampled_from(["a", "b", "B.md", ".hidden", "ä", "..", ".", "", "long name"])
 paths = st.one_of(
     st.lists(names, max_size=4).map(lambda parts: "/".join(["/memories", *parts])),
-    st.sampled_from(["/memories", "/memories/", "/memoriesa", "/etc/passwd", "memories", "", "/memories/../../x", "/memories/a"]),
+    st.sampled_from(
+        ["/memories", "/memories/", "/memoriesa", "/etc/passwd", "memories", "", "/memories/../../x", "/memories/a"]
+    ),
 )
 texts = st.one_of(
-    st.sampled_from(["", "\n", "x", "tea\n", "one\ntwo\nthree\nfour\nfive\nsix\n", "a\0b", "\r\n", "x\n\n", "y" * 1500, "ääää\n"]),
+    st.sampled_from(
+        ["", "\n", "x", "tea\n", "one\ntwo\nthree\nfour\nfive\nsix\n", "a\0b", "\r\n", "x\n\n", "y" * 1500, "ääää\n"]
+    ),
     st.text(st.characters(codec="utf-8"), max_size=12),
 )
 numbers = st.integers(-3, 9)
 commands = st.one_of(
-    st.fixed_dictionaries({"command": st.just("view"), "path": paths}, optional={"view_range": st.lists(numbers, max_size=3)}),
+    st.fixed_dictionaries(
+        {"command": st.just("view"), "path": paths}, optional={"view_range": st.lists(numbers, max_size=3)}
+    ),
     st.fixed_dictionaries({"command": st.just("create"), "path": paths, "file_text": texts}),
     st.fixed_dictionaries({"command": st.just("create"), "path": paths, "file_text": texts}),
     st.fixed_dictionaries({"command": st.just("str_replace"), "path": paths, "old_str": texts, "new_str": texts}),
@@ -92,7 +98,8 @@ def test_a_thousand_sequences_of_commands_are_answered_as_by_local_files(lexical
         statistics["sequences"] += 1
         with tempfile.TemporaryDirectory() as folder:
             local = BetaLocalFilesystemMemoryTool(folder)
-            for command in [*sequence, {"command": "view", "path": "/memories"}]:
+            last: dict[str, object] = {"command": "view", "path": "/memories"}
+            for command in [*sequence, last]:
                 statistics["commands"] += 1
                 expected, got = answer(local, command), answer(tool, command)
                 statistics["done"] += expected[0] == "ok"
@@ -227,7 +234,9 @@ def test_a_revoked_token_reads_and_writes_nothing(tenant: Tenant, platform: Plat
         assert [memory.text for memory in client.list(tenant.namespace)] == ["kept"]
 
 
-def test_a_read_only_tenant_reads_and_the_model_is_told_that_it_may_not_write(tenant: Tenant, platform: Platform) -> None:
+def test_a_read_only_tenant_reads_and_the_model_is_told_that_it_may_not_write(
+    tenant: Tenant, platform: Platform
+) -> None:
     create(make(tenant), "/memories/a.md", "kept")
     platform.run("make_read_only", tenant=tenant.name)
     assert view(make(tenant), "/memories/a.md").endswith("\tkept")

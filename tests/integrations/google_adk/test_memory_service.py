@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.adk.events.event import Event
@@ -16,24 +14,19 @@ from google.genai.types import Blob, Content, FunctionCall, Part
 
 from examples.integrations.google_adk_agent import APP, USER, converse
 from somabrain_client import SyncMemoryClient
-from somabrain_client.errors import (
-    InvalidArgumentError,
-    NotFoundError,
-    PermissionDeniedError,
-    ResourceExhaustedError,
-    UnauthenticatedError,
-)
+from somabrain_client.errors import InvalidArgumentError
 from somabrain_client.integrations.google_adk import SomaBrainMemoryService
+from tests.integrations import access
 from tests.integrations.conftest import MakeTenant, Tenant
-from tests.integrations.platform import ROOT, Platform, unique
+from tests.integrations.examples import run_example
+from tests.integrations.platform import Platform
 
-EXAMPLE = ROOT / "examples" / "integrations" / "google_adk_agent.py"
-SCOPE = {"app_name": APP, "user_id": USER}
+SCOPE: dict[str, Any] = {"app_name": APP, "user_id": USER}
 SEARCH = Part(function_call=FunctionCall(name="load_memory", args={"query": "Which tea does the user like?"}))
 
 
-def service_of(tenant: Tenant, namespace: str = "") -> SomaBrainMemoryService:
-    return SomaBrainMemoryService(tenant.client, namespace or tenant.namespace)
+def service_of(tenant: Tenant) -> SomaBrainMemoryService:
+    return SomaBrainMemoryService(tenant.client, tenant.namespace)
 
 
 def event(text: str, event_id: str, author: str = "user", **content: object) -> Event:
@@ -45,7 +38,9 @@ async def found(service: SomaBrainMemoryService, query: str, **scope: str) -> li
     return ["".join(part.text or "" for part in entry.content.parts or ()) for entry in response.memories]
 
 
-async def test_the_runner_saves_each_turn_once_and_finds_it_in_another_session(tenant: Tenant, platform: Platform) -> None:
+async def test_the_runner_saves_each_turn_once_and_finds_it_in_another_session(
+    tenant: Tenant, platform: Platform
+) -> None:
     """Two turns of one session, each added with the whole session; after a restart another session finds the first."""
     service, sessions = service_of(tenant), InMemorySessionService()
     await converse(service, sessions, "monday", "I like green tea in the morning.", Part(text="Noted."))
@@ -65,16 +60,9 @@ async def test_the_runner_saves_each_turn_once_and_finds_it_in_another_session(t
     assert searched[0] == "I like green tea in the morning."
 
 
-async def test_the_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
-    token = tmp_path / "token"
-    token.write_text(platform.token(unique()))
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", EXAMPLE, platform.address, token],
-            capture_output=True, text=True, timeout=100, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert "found: I like green tea in the morning.\n" in done.stdout
+def test_the_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
+    for output in run_example("google_adk_agent.py", platform, tmp_path):
+        assert output.endswith("found: I like green tea in the morning.\n")
 
 
 async def test_only_new_events_are_stored_and_those_without_text_are_not(tenant: Tenant) -> None:
@@ -83,12 +71,19 @@ async def test_only_new_events_are_stored_and_those_without_text_are_not(tenant:
     events = [event("The heron stands.", "e1"), call, event("   ", "e3"), Event(id="e4", author="user")]
     for added in (events, events, [*events, event("The otter swims.", "e5")]):
         await service.add_events_to_memory(events=added, session_id="s", **SCOPE)
-    assert sorted(memory.key for memory in tenant.client.list(tenant.namespace)) == ["adk:tea/ada/s/e1", "adk:tea/ada/s/e5"]
+    assert sorted(memory.key for memory in tenant.client.list(tenant.namespace)) == [
+        "adk:tea/ada/s/e1",
+        "adk:tea/ada/s/e5",
+    ]
 
 
 async def test_a_memory_has_all_of_its_event_and_the_time_with_its_zone(tenant: Tenant) -> None:
     service = service_of(tenant)
-    parts = [Part(text="Look at "), Part(inline_data=Blob(data=b"\x00\xff", mime_type="image/png")), Part(text="this heron")]
+    parts = [
+        Part(text="Look at "),
+        Part(inline_data=Blob(data=b"\x00\xff", mime_type="image/png")),
+        Part(text="this heron"),
+    ]
     said = Event(id="e1", author="user", content=Content(role="user", parts=parts))
     await service.add_events_to_memory(events=[said], session_id="s", custom_metadata={"topic": "birds"}, **SCOPE)
     (entry,) = (await service.search_memory(query="heron", **SCOPE)).memories
@@ -131,7 +126,7 @@ async def test_a_deleted_memory_stays_deleted_when_its_session_is_added_again(te
     events = [event("The heron stands.", "e1"), event("The heron flies.", "e2")]
     await service.add_events_to_memory(events=events, session_id="s", **SCOPE)
     entries = (await service.search_memory(query="heron", **SCOPE)).memories
-    standing = next(entry for entry in entries if entry.content.parts[0].text == "The heron stands.")  # type: ignore[index]
+    standing = next(entry for entry in entries if entry.content.parts[0].text == "The heron stands.")
     await service.delete_memory(memory_id=standing.id, app_name=APP, user_id="another")
     assert len(await found(service, "heron")) == 2
     for _ in range(2):
@@ -161,45 +156,26 @@ async def test_a_text_beyond_the_bound_is_refused_by_name(tenant: Tenant) -> Non
         await service_of(tenant).add_events_to_memory(events=[event("x" * 110_000, "e1")], session_id="s", **SCOPE)
 
 
-async def test_tenants_do_not_see_each_other(make_tenant: MakeTenant) -> None:
-    mine, other = make_tenant(), make_tenant()
-    await service_of(mine).add_events_to_memory(events=[event("a secret", "e1")], session_id="s", **SCOPE)
-    with pytest.raises(NotFoundError):
-        await found(service_of(other, mine.namespace), "secret")
-    other.client.create_namespace(mine.namespace)
-    assert await found(service_of(other, mine.namespace), "secret") == []
-    assert await found(service_of(mine), "secret") == ["a secret"]
+async def write(client: SyncMemoryClient, namespace: str, text: str) -> None:
+    added = [event(text, text.replace(" ", "-"))]
+    await SomaBrainMemoryService(client, namespace).add_events_to_memory(events=added, session_id="s", **SCOPE)
 
 
-async def test_a_revoked_token_reads_and_writes_nothing(tenant: Tenant, platform: Platform) -> None:
-    service = service_of(tenant)
-    await service.add_events_to_memory(events=[event("a secret", "e1")], session_id="s", **SCOPE)
-    platform.run("revoke", token=tenant.token)
-    ends_at = time.monotonic() + 10
-    while True:
-        try:
-            await found(service, "secret")
-        except UnauthenticatedError:
-            break
-        assert time.monotonic() < ends_at, "the revoked token is still accepted"
-    with pytest.raises(UnauthenticatedError):
-        await service.add_events_to_memory(events=[event("refused", "e2")], session_id="s", **SCOPE)
-    with SyncMemoryClient(platform.address, token=platform.token(tenant.name)) as client:
-        assert [memory.index_text for memory in client.list(tenant.namespace)] == ["a secret"]
+async def read(client: SyncMemoryClient, namespace: str) -> list[str]:
+    return await found(SomaBrainMemoryService(client, namespace), "heron")
 
 
-async def test_a_read_only_tenant_searches_and_stores_nothing(tenant: Tenant, platform: Platform) -> None:
-    service = service_of(tenant)
-    await service.add_events_to_memory(events=[event("a heron", "e1")], session_id="s", **SCOPE)
-    platform.run("make_read_only", tenant=tenant.name)
-    assert await found(service, "heron") == ["a heron"]
-    with pytest.raises(PermissionDeniedError):
-        await service.add_events_to_memory(events=[event("refused", "e2")], session_id="s", **SCOPE)
+async def test_tenants_are_apart(make_tenant: MakeTenant) -> None:
+    await access.check_tenants(make_tenant, write, read)
 
 
-async def test_a_quota_stops_what_exceeds_it(make_tenant: MakeTenant, platform: Platform) -> None:
-    tenant = make_tenant(limited=True)
-    events = [event(f"heron {number}", f"e{number}") for number in range(platform.quota + 1)]
-    with pytest.raises(ResourceExhaustedError):
-        await service_of(tenant).add_events_to_memory(events=events, session_id="s", **SCOPE)
-    assert len(list(tenant.client.list(tenant.namespace))) <= platform.quota
+async def test_a_revoked_token_is_refused(tenant: Tenant, platform: Platform) -> None:
+    await access.check_revoked_token(tenant, platform, write, read)
+
+
+async def test_a_read_only_tenant_reads_alone(tenant: Tenant, platform: Platform) -> None:
+    await access.check_read_only(tenant, platform, write, read)
+
+
+async def test_a_quota_is_kept(make_tenant: MakeTenant, platform: Platform) -> None:
+    await access.check_quota(make_tenant, platform, write, read)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,8 @@ from somabrain_client.errors import InvalidArgumentError
 from somabrain_client.integrations.openai_agents import SomaBrainSession
 from tests.integrations import access
 from tests.integrations.conftest import MakeTenant, Tenant
-from tests.integrations.platform import ROOT, Platform, unique
-
-EXAMPLE = ROOT / "examples" / "integrations" / "openai_agent.py"
+from tests.integrations.examples import run_example
+from tests.integrations.platform import Platform
 
 
 def say(text: str, role: str = "user") -> Any:
@@ -36,7 +33,9 @@ def session_of(tenant: Tenant, session_id: str = "s", **options: Any) -> SomaBra
     return SomaBrainSession(session_id, tenant.client, tenant.namespace, **options)
 
 
-async def test_the_runner_continues_a_session_after_a_restart_and_doubles_nothing(tenant: Tenant, platform: Platform) -> None:
+async def test_the_runner_continues_a_session_after_a_restart_and_doubles_nothing(
+    tenant: Tenant, platform: Platform
+) -> None:
     assert isinstance(session_of(tenant), Session)
     first = await converse(session_of(tenant), "I like green tea.", "Noted.")
     platform.restart()
@@ -48,22 +47,19 @@ async def test_the_runner_continues_a_session_after_a_restart_and_doubles_nothin
     assert len(list(tenant.client.list(tenant.namespace))) == len(said)
 
 
-async def test_the_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
-    token = tmp_path / "token"
-    token.write_text(platform.token(unique()))
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, EXAMPLE, platform.address, token], capture_output=True, text=True, timeout=100, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert "the model was given 3 items, the first: {'content': 'I like green tea.', 'role': 'user'}" in done.stdout
+def test_the_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
+    for output in run_example("openai_agent.py", platform, tmp_path):
+        assert "the model was given 3 items, the first: {'content': 'I like green tea.', 'role': 'user'}" in output
 
 
 async def test_every_method_does_what_it_does_in_the_sdks_own_session(tenant: Tenant) -> None:
     """The same calls of both sessions return the same."""
     call = {"type": "function_call", "call_id": "c1", "name": "find", "arguments": '{"q": "tea"}', "id": "fc1"}
     output = {"type": "function_call_output", "call_id": "c1", "output": "green tea ☕"}
-    images = {"role": "user", "content": [{"type": "input_image", "image_url": "data:,"}, {"type": "input_text", "text": "this"}]}
+    images = {
+        "role": "user",
+        "content": [{"type": "input_image", "image_url": "data:,"}, {"type": "input_text", "text": "this"}],
+    }
 
     async def run(session: Any) -> list[object]:
         results: list[object] = [await session.get_items(), await session.pop_item()]
@@ -125,7 +121,7 @@ async def test_what_was_said_is_searched_and_not_the_syntax(tenant: Tenant) -> N
     answer = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed",
               "content": [{"type": "output_text", "text": "The heron stands.", "annotations": []}]}  # fmt: skip
     call = {"type": "function_call", "call_id": "c1", "name": "find", "arguments": '{"q": "tea"}'}
-    await session_of(tenant).add_items([answer, call, {"type": "reasoning", "id": "rs_1", "summary": []}])  # type: ignore[list-item]
+    await session_of(tenant).add_items([answer, call, {"type": "reasoning", "id": "rs_1", "summary": []}])
     listed = sorted(memory.index_text for memory in tenant.client.list(tenant.namespace))
     assert listed == ["-", "The heron stands.", '{"q": "tea"}']
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +25,8 @@ from somabrain_client.errors import InvalidArgumentError
 from somabrain_client.integrations.pydantic_ai_harness import SomaBrainMemoryStore
 from tests.integrations import access
 from tests.integrations.conftest import MakeTenant, Tenant
-from tests.integrations.platform import ROOT, Platform, unique
-
-EXAMPLE = ROOT / "examples" / "integrations" / "pydantic_ai_agent.py"
+from tests.integrations.examples import run_example
+from tests.integrations.platform import Platform
 
 
 @pytest.fixture
@@ -72,15 +69,9 @@ async def test_an_agents_notes_outlive_a_restart_and_are_written_once(
     assert files(tenant).keys() == {"ada/main/MEMORY.md"}
 
 
-async def test_the_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
-    token = tmp_path / "token"
-    token.write_text(platform.token(unique()))
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, EXAMPLE, platform.address, token], capture_output=True, text=True, timeout=100, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert "found: {'matches': [{'file': 'tea.md', 'snippet': 'Ada prefers green tea." in done.stdout
+def test_the_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
+    for output in run_example("pydantic_ai_agent.py", platform, tmp_path):
+        assert "found: {'matches': [{'file': 'tea.md', 'snippet': 'Ada prefers green tea." in output
 
 
 async def test_calls_are_answered_as_by_the_harness_own_store(store: SomaBrainMemoryStore) -> None:
@@ -114,7 +105,9 @@ async def test_calls_are_answered_as_by_the_harness_own_store(store: SomaBrainMe
         await attempt(store.write("a/b.md", "again", expected_version=None))
         await attempt(store.write("a/b.md", "again", expected_version=versions["stale"]))
         await attempt(store.write("new.md", "again", expected_version=versions["stale"]))
-        await attempt(store.write_with_metadata("a/b.md", "", expected_version=versions["b1"], metadata={"by": "ada"}), "b2")
+        await attempt(
+            store.write_with_metadata("a/b.md", "", expected_version=versions["b1"], metadata={"by": "ada"}), "b2"
+        )
         await attempt(store.read("a/b.md", max_chars=100))
         await attempt(store.write("a/b.md", "third", expected_version=versions["b2"]), "b3")
         await attempt(store.read("a/b.md", max_chars=100))
@@ -139,7 +132,9 @@ async def test_calls_are_answered_as_by_the_harness_own_store(store: SomaBrainMe
         for metadata in ({"by": 1}, {"by": "\0"}, {"by": "x" * 5000}, {}):
             await attempt(store.write_with_metadata("m.md", "x", expected_version=None, metadata=metadata))
         for query in ("", "  ", "nothing-of-the-kind"):
-            result = await store.search("", query, limit=0 if query.strip() else 5, max_files=5, max_chars=99, max_file_chars=9)
+            result = await store.search(
+                "", query, limit=0 if query.strip() else 5, max_files=5, max_chars=99, max_file_chars=9
+            )
             results.append(result.matches)
         return results
 
@@ -159,13 +154,15 @@ async def test_a_search_is_below_its_prefix_and_within_its_bounds(store: SomaBra
         await store.write(path, text, expected_version=None)
     bounds: dict[str, Any] = {"limit": 5, "max_files": 100, "max_chars": 200, "max_file_chars": 10_000}
     result = await store.search("ada/", "green tea", **bounds)
-    assert [match.path for match in result.matches][0] == "ada/tea.md"
+    assert result.matches[0].path == "ada/tea.md"
     assert {match.path for match in result.matches} <= {"ada/tea.md", "ada/trains.md", "ada/shopping.md"}
     assert "green tea" in result.matches[0].snippet
     assert sum(len(match.path.removeprefix("ada/")) + len(match.snippet) for match in result.matches) <= 200
     one = await store.search("ada/", "green tea", **{**bounds, "limit": 1})
     assert ([match.path for match in one.matches], one.truncated) == (["ada/tea.md"], True)
-    assert (await store.search("ada/", "green tea", **{**bounds, "max_file_chars": 10})).matches[0].snippet == "Ada prefer"
+    assert (await store.search("ada/", "green tea", **{**bounds, "max_file_chars": 10})).matches[
+        0
+    ].snippet == "Ada prefer"
 
 
 async def test_of_writes_at_once_one_is_made_and_the_others_conflict(store: SomaBrainMemoryStore) -> None:
@@ -189,7 +186,9 @@ async def test_an_operation_at_once_is_made_once(store: SomaBrainMemoryStore, te
     assert (await store.get_operation(op)).replayed is True  # type: ignore[union-attr]
 
 
-async def test_a_receipt_lost_with_its_process_is_made_up_for_by_the_server(store: SomaBrainMemoryStore, tenant: Tenant) -> None:
+async def test_a_receipt_lost_with_its_process_is_made_up_for_by_the_server(
+    store: SomaBrainMemoryStore, tenant: Tenant
+) -> None:
     op = MemoryOperation("op", "f")
     first = await store.write("a.md", "text", expected_version=None, operation=op)
     tenant.client.forget(key_name(tenant.namespace, "pydantic-ai-receipt:op"))
