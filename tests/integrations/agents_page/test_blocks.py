@@ -56,7 +56,11 @@ def environment() -> Iterator[dict[str, str]]:
             "CARGO_TARGET_DIR": str(cache / "somabrain" / "kernel" / "target"),
             "SOMABRAIN_GRPC__PORT": str(free_port()),
             "SOMABRAIN_HTTP__PORT": str(free_port()),
-            **{name: value for name, value in os.environ.items() if name.lower().startswith(("pip_index", "ssl_", "http"))},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if name.lower().startswith(("pip_index", "ssl_", "http"))
+            },
             **{name: value for name, value in os.environ.items() if name.lower() in {"no_proxy", "requests_ca_bundle"}},
         }
     finally:
@@ -77,7 +81,9 @@ def test_every_block_runs_and_what_was_said_is_found(environment: dict[str, str]
             elif "serve --embedded" in text:
                 log = home / "server.log"
                 with log.open("wb") as out:
-                    server = subprocess.Popen(["bash", "-c", f"exec {text}"], env=environment, cwd=ROOT, stdout=out, stderr=out)
+                    server = subprocess.Popen(
+                        ["bash", "-c", f"exec {text}"], env=environment, cwd=ROOT, stdout=out, stderr=out
+                    )
                 wait_for(log, server)
             else:
                 arguments = text.replace("bin/somabrain ", f"bin/somabrain --address {address} ")
