@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
+import shlex
 import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -41,66 +41,67 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def environment() -> Iterator[dict[str, str]]:
-    """An empty home; the caches of pip and cargo are those of the user, or each run would fetch and build all again."""
-    cache, home = Path.home() / ".cache", tempfile.mkdtemp(prefix="somabrain-home-")
-    Path(home).chmod(0o755)
-    try:
-        yield {
-            "HOME": home,
-            "PATH": f"{Path.home() / '.cargo' / 'bin'}:{os.defpath}:{Path(shutil.which('python3') or '/usr/bin/x').parent}",
-            "PIP_CACHE_DIR": str(cache / "pip"),
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "CARGO_HOME": os.environ.get("CARGO_HOME", str(Path.home() / ".cargo")),
-            "RUSTUP_HOME": os.environ.get("RUSTUP_HOME", str(Path.home() / ".rustup")),
-            "CARGO_TARGET_DIR": str(cache / "somabrain" / "kernel" / "target"),
-            "SOMABRAIN_GRPC__PORT": str(free_port()),
-            "SOMABRAIN_HTTP__PORT": str(free_port()),
-            **{
-                name: value
-                for name, value in os.environ.items()
-                if name.lower().startswith(("pip_index", "ssl_", "http"))
-            },
-            **{name: value for name, value in os.environ.items() if name.lower() in {"no_proxy", "requests_ca_bundle"}},
-        }
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+def home() -> Iterator[Path]:
+    """An empty home that the embedded PostgreSQL's user may enter, when root runs the test."""
+    with tempfile.TemporaryDirectory(prefix="somabrain-home-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def script(home: Path, port: int, text: str) -> list[str]:
+    """The command that runs a block; pip and cargo have the user's caches, or each run would build all again."""
+    user = Path.home()
+    variables = {
+        "HOME": home,
+        "PIP_CACHE_DIR": user / ".cache" / "pip",
+        "PIP_DISABLE_PIP_VERSION_CHECK": 1,
+        "CARGO_HOME": user / ".cargo",
+        "RUSTUP_HOME": user / ".rustup",
+        "CARGO_TARGET_DIR": user / ".cache" / "somabrain" / "kernel" / "target",
+        "SOMABRAIN_GRPC__PORT": port,
+        "SOMABRAIN_HTTP__PORT": free_port(),
+    }
+    exports = "".join(f"export {name}={shlex.quote(str(value))}\n" for name, value in variables.items())
+    paths = 'unset PYTHONPATH\nexport PATH="$CARGO_HOME/bin:$PATH"\n'
+    return ["bash", "-euo", "pipefail", "-c", exports + paths + text]
 
 
 @pytest.mark.timeout(1800)
-def test_every_block_runs_and_what_was_said_is_found(environment: dict[str, str]) -> None:
-    home, address = Path(environment["HOME"]), f"127.0.0.1:{environment['SOMABRAIN_GRPC__PORT']}"
-    server: subprocess.Popen[bytes] | None = None
+def test_every_block_runs_and_what_was_said_is_found(home: Path) -> None:
+    port = free_port()
+    address = f"127.0.0.1:{port}"
     done: set[str] = set()
-    try:
+    with ExitStack() as stack:
         for language, text in blocks():
             if language == "python":
                 name = text.splitlines()[0].removeprefix("# ~/")
                 assert ADDRESS in text
                 (home / name).write_text(text.replace(ADDRESS, address))
             elif "serve --embedded" in text:
-                log = home / "server.log"
-                with log.open("wb") as out:
-                    server = subprocess.Popen(
-                        ["bash", "-c", f"exec {text}"], env=environment, cwd=ROOT, stdout=out, stderr=out
-                    )
-                wait_for(log, server)
+                stack.enter_context(serving(script(home, port, f"exec {text}"), home / "server.log"))
             else:
-                arguments = text.replace("bin/somabrain ", f"bin/somabrain --address {address} ")
+                command = text.replace("bin/somabrain ", f"bin/somabrain --address {address} ")
                 finished = subprocess.run(
-                    ["bash", "-euo", "pipefail", "-c", arguments],
-                    env=environment, cwd=ROOT, capture_output=True, text=True, timeout=BLOCK_S, check=False,
-                )  # fmt: skip
+                    script(home, port, command), cwd=ROOT, capture_output=True, text=True, timeout=BLOCK_S, check=False
+                )
                 assert finished.returncode == 0, f"{text}\n{finished.stdout}\n{finished.stderr}"
                 for part, promised in EXPECTED.items():
                     if part in text:
                         done.add(part)
                         assert promised in finished.stdout, f"{text}\n{finished.stdout}"
-    finally:
-        if server is not None:
+    assert done == EXPECTED.keys()
+
+
+@contextmanager
+def serving(command: list[str], log: Path) -> Iterator[None]:
+    """Run the server until the block ends, as Ctrl-C ends it."""
+    with log.open("wb") as out, subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out) as server:
+        try:
+            wait_for(log, server)
+            yield
+        finally:
             server.send_signal(signal.SIGINT)
             server.wait(60)
-    assert done == EXPECTED.keys()
 
 
 def wait_for(log: Path, server: subprocess.Popen[bytes]) -> None:

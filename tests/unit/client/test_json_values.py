@@ -26,7 +26,7 @@ def test_a_value_comes_back_as_it_was(value: object) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}, b"bytes"])
 def test_what_has_no_json_is_refused_by_name(value: object) -> None:
-    with pytest.raises(ValueError, match="memory.field is not a JSON value"):
+    with pytest.raises(ValueError, match=r"memory\.field is not a JSON value"):
         encode({"v": value}, "memory.field")
 
 
