@@ -176,7 +176,7 @@ lock: ## Compile requirements/*.txt from pyproject.toml
 	@scripts/lock.sh .venv/bin/uv
 
 proto: $(VENV) ## Generate stubs and descriptor from the contract
-	@proto/generate.sh $(CURDIR)/$(PY) $(CURDIR)/proto/gen $(CURDIR)/build/somabrain.binpb
+	@proto/generate.sh $(CURDIR)/$(PY) $(CURDIR)/proto/gen $(CURDIR)/proto/somabrain.binpb
 
 format: $(VENV) ## Format the code
 	@.venv/bin/ruff check --fix --quiet; .venv/bin/ruff format --quiet

@@ -24,16 +24,21 @@ since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f s", b - a }'
 
 stubs() {
   proto/generate.sh "$bin/python" "$draft/stubs" "$draft/new.binpb" || return
-  diff -r --exclude=py.typed --exclude=__pycache__ proto/gen "$draft/stubs" ||
-    { echo "The generated stubs are out of date. Run \`make proto\`."; return 1; }
+  diff -r --exclude=py.typed --exclude=__pycache__ proto/gen "$draft/stubs" &&
+    cmp proto/somabrain.binpb "$draft/new.binpb" ||
+    { echo "The generated stubs or the descriptor are out of date. Run \`make proto\`."; return 1; }
 }
 contract() {
   "$bin/buf" lint "$draft/new.binpb" --config proto/buf.yaml
 }
 compatible() {
-  "$bin/buf" breaking "$draft/new.binpb" --against proto/somabrain.binpb --config proto/buf.yaml ||
-    { echo "The contract has a breaking change. Revert it; or, with a CHANGELOG entry, regenerate proto/somabrain.binpb."
-      return 1; }
+  local previous
+  previous=$(cat tests/PREVIOUS)
+  mkdir "$draft/previous" && git archive "$previous" proto/somabrain | tar -x -C "$draft/previous" ||
+    { echo "This clone lacks $previous, the previous version. Run \`git fetch --unshallow\`."; return 1; }
+  proto/generate.sh "$bin/python" "" "$draft/previous.binpb" "$draft/previous/proto" || return
+  "$bin/buf" breaking "$draft/new.binpb" --against "$draft/previous.binpb" --config proto/buf.yaml ||
+    { echo "The contract breaks clients of the previous version ($previous). Revert the change."; return 1; }
 }
 crd() {
   "$bin/python" -m somabrain_operator.api.crd --check
@@ -75,9 +80,9 @@ check "types (mypy --strict)" "$bin/mypy"
 check "import rules (lint-imports)" "$bin/lint-imports"
 check "names and texts keep to docs/glossary.md" "$bin/python" -m vocabulary check
 check "tests set nothing of the product, and import no other test" "$bin/python" scripts/check_tests.py
-check "generated stubs are current (protoc)" stubs
+check "generated stubs and descriptor are current (protoc)" stubs
 check "contract (buf lint)" contract
-check "contract is backward compatible (buf breaking)" compatible
+check "contract is compatible with the previous version (buf breaking)" compatible
 check "CRD is current" crd
 check "reference pages are current" "$bin/python" scripts/reference.py --check
 check "schemas of Kubernetes and the CRD" schemas
