@@ -84,6 +84,7 @@ check "generated stubs and descriptor are current (protoc)" stubs
 check "contract (buf lint)" contract
 check "contract is compatible with the previous version (buf breaking)" compatible
 check "CRD is current" crd
+check "changelog's fragments" "$bin/python" scripts/changelog.py check
 check "reference pages are current" "$bin/python" scripts/reference.py --check
 check "schemas of Kubernetes and the CRD" schemas
 for folder in helm/charts/*/; do
