@@ -36,8 +36,18 @@ class Infra:
         return run("helm", *words, "-n", self.namespace, "--kubeconfig", str(self.kubectl.kubeconfig), timeout_s=660)
 
     def sql(self, statement: str) -> str:
-        words = ("psql", "--host=/var/run/postgresql", "--username=postgres", "--dbname=somabrain", "--no-psqlrc",
-                 "--set=ON_ERROR_STOP=1", "--tuples-only", "--no-align", "--quiet", "--file=-")  # fmt: skip
+        words = (
+            "psql",
+            "--host=/var/run/postgresql",
+            "--username=postgres",
+            "--dbname=somabrain",
+            "--no-psqlrc",
+            "--set=ON_ERROR_STOP=1",
+            "--tuples-only",
+            "--no-align",
+            "--quiet",
+            "--file=-",
+        )
         return self.kubectl("exec", "-i", "-n", self.namespace, "postgresql-0", "--", *words, stdin=statement).strip()
 
     def objects(self) -> set[str]:

@@ -143,8 +143,10 @@ def test_fields_under_their_former_names_keep_their_meaning(
     wait_for_kind(api)
     brain = Brain(api, "demo")
     brain.secrets()
-    brain.apply(events={"brokers": ["kafka:9092"], "holdSeconds": 3600},
-                config={"encoder": {"endpoints": [{**ENDPOINT, "characters": 500}]}})  # fmt: skip
+    brain.apply(
+        events={"brokers": ["kafka:9092"], "holdSeconds": 3600},
+        config={"encoder": {"endpoints": [{**ENDPOINT, "characters": 500}]}},
+    )
     stored = brain.resource()
     (endpoint,) = stored["spec"]["config"]["encoder"]["endpoints"]
     assert endpoint["breakerRestSeconds"] == 10, "the previous definition filled in its default"

@@ -58,9 +58,13 @@ def test_names_and_docstrings_of_a_module_are_read() -> None:
     tree = ast.parse(SOURCE)
     names = {(name.kind, name.text) for name in names_of(Path("relaying.py"), tree)}
     assert names == {
-        ("module", "relaying"), ("constant", "LIMIT"), ("class", "Relay"), ("field", "size"), ("function", "__init__"),
+        ("module", "relaying"),
+        ("constant", "LIMIT"),
+        ("class", "Relay"),
+        ("field", "size"),
+        ("function", "__init__"),
         ("field", "told"),
-    }  # fmt: skip
+    }
     texts = {docstring.text for docstring in docstrings_of(Path("relaying.py"), tree)}
     assert texts == {"Whoever reads this.", "The limit.", "Its size."}
 
