@@ -45,6 +45,9 @@ exceptions() { # statements that the formatter leaves alone: tables whose column
   found=$(git grep -c '# fmt: \(skip\|off\)$' -- '*.py' | awk -F: '{ sum += $NF } END { print sum + 0 }')
   [ "$found" -lt "$most" ] || { echo "$found statements have 'fmt: skip', fewer than $most may. Let ruff format them."; return 1; }
 }
+spelling() {
+  git ls-files -z --cached --others --exclude-standard | xargs -0 "$bin/codespell" --quiet-level 2
+}
 crd() {
   "$bin/python" -m somabrain_operator.api.crd --check
 }
@@ -85,6 +88,7 @@ check "exceptions from the format are few" exceptions
 check "types (mypy --strict)" "$bin/mypy"
 check "import rules (lint-imports)" "$bin/lint-imports"
 check "names and texts keep to docs/glossary.md" "$bin/python" -m vocabulary check
+check "words are spelled right (codespell)" spelling
 check "tests set nothing of the product, and import no other test" "$bin/python" scripts/check_tests.py
 check "generated stubs and descriptor are current (protoc)" stubs
 check "contract (buf lint)" contract

@@ -41,7 +41,7 @@ URL_FORMS = (
 )
 
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class RedisConnector:

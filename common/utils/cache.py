@@ -38,7 +38,7 @@ FAILURE_THRESHOLD = 3
 # RedisClusterException is not a RedisError.
 REDIS_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 Outcome = Literal["hit", "miss", "shared", "error", "skipped"]

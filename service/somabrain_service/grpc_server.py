@@ -40,7 +40,7 @@ from somabrain_service.store import kernel
 from somabrain_service.store.open import open_store
 from somabrain_service.store.postgres.storage_quota import StorageQuota
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 async def serve(settings: Settings, adapt: Callable[[Settings], Settings] | None = None) -> None:

@@ -25,7 +25,7 @@ from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import Shard
 from somabrain_service.store.open import open_worker_store
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from somabrain_service.domain.namespace import Namespace
 from somabrain_service.store.index_source import IndexSource
 from somabrain_service.store.search_index.index import SearchIndex
 
-log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 MAX_CATCH_UP_CHANGES = 2_000
 """Maximum changes applied within one call; beyond them the index is loaded again in the background."""
@@ -79,7 +79,7 @@ class IndexEntry:
             # It waits for the searches at work.
             await asyncio.to_thread(self.index.apply, ids, index_rows, target, token_rows)
         except RuntimeError:  # a fault of the kernel, after which the index is in an unknown state
-            log.exception("search index not updated")
+            _log.exception("search index not updated")
             return False
         if self._changed is not None:
             self._changed.update(ids)
