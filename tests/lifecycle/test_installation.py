@@ -16,7 +16,7 @@ from examples.kubectl import ROOT, Kubectl
 pytestmark = pytest.mark.timeout(1200)
 
 LEFT = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
-"""What Kubernetes puts into every namespace."""
+"""Objects that Kubernetes puts into every namespace."""
 
 
 def commands(page: str) -> Iterator[str]:

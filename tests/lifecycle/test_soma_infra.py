@@ -22,7 +22,7 @@ RETAINED = {
     "secret/postgresql",
     *(f"persistentvolumeclaim/data-{name}-0" for name in ("postgresql", "etcd", "kafka")),
 }
-"""What docs/operations.md and the chart's NOTES say an uninstallation keeps."""
+"""Objects that an uninstallation leaves, by docs/operations.md and the chart's NOTES."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class _Watch:
     """resourceVersion up to which events are known; empty: none."""
     is_open: bool = False
     refusal: str = ""
-    """Why it is not permitted; empty if it is."""
+    """Reason for which it is not permitted; empty if it is."""
     attempted: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after the first attempt to open it."""
 

@@ -13,7 +13,7 @@ from tests.e2e.support.database import INFRA
 from tests.e2e.support.platform import ISSUER
 
 CACHED_S = 5
-"""How long a token's answer is kept."""
+"""Longest time for which a token's answer is cached."""
 DATABASE = "secret/data/somabrain/database"
 VAULT: Mapping[str, Any] = {
     "address": f"http://vault.{INFRA}.svc:8200",

@@ -115,7 +115,7 @@ def table(before: Mapping[str, Judgements], after: Mapping[str, Judgements]) -> 
 
 
 def test_each_state_is_judged_as_it_is(present: dict[str, Object]) -> None:
-    """What goes on is in progress, what only a person can end has failed, and a hibernated resource is done."""
+    """A change is in progress, one that only a person can end has failed, and a hibernated resource is done."""
     for case, each in zip(ALL, judged([present[case.name] for case in ALL]), strict=True):
         found = (each["kstatus"]["status"], each["fluxKstatus"]["status"], each["fluxExprs"]["status"])
         assert found == (case.kstatus,) * 3, f"{case.name}: {each} of {present[case.name]['status']}"

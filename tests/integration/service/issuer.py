@@ -34,7 +34,7 @@ class Issuer:
     published: dict[str, rsa.RSAPrivateKey] = field(default_factory=dict)
     fetches: int = 0
     bearer: str | None = None
-    """What the last reader of the keys sent as its own token."""
+    """Token that the last reader of the keys sent."""
 
     def document(self) -> bytes:
         """The JWK set."""

@@ -1,4 +1,4 @@
-"""What the chaos test regards as a false statement of the status."""
+"""Statements of the status that the chaos test regards as false."""
 
 from __future__ import annotations
 

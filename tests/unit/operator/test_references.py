@@ -97,7 +97,7 @@ def test_of_two_reads_of_one_object_the_older_counts() -> None:
 
 
 def test_contents_are_not_kept() -> None:
-    """What is tracked has no secret in it."""
+    """A tracked reference has no secret in it."""
     tracked = TrackedReferences()
     tracked.track(A, "u", (read(OWN, 6),))
     assert "hunter22" not in repr(vars(tracked))

@@ -35,7 +35,7 @@ class IndexEntry:
     unchanged: Namespace | None = None
     """The namespace, if the last call saw it at the index's version: the next one may assume that. None: doubted."""
     tokens_requested: bool = False
-    """Whether a call needed the token vectors, and they were not in memory."""
+    """True once a call needed the token vectors, and they were not in memory."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _changed: set[int] | None = None
     """Memories that changed since loading of token vectors began; None: it is not going on."""

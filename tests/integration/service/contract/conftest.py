@@ -22,7 +22,7 @@ from tests.integration.service.service_process import ServiceProcess
 
 @dataclass(frozen=True)
 class Refused:
-    """What a call was refused with."""
+    """Error of a refused call."""
 
     code: grpc.StatusCode
     message: str

@@ -1,4 +1,4 @@
-"""What each word piece of a query weighs, and which words met."""
+"""Weights of a query's word pieces, and the words that met."""
 
 from __future__ import annotations
 
