@@ -68,7 +68,7 @@ async def test_old_vectors_answer_at_once_and_get_token_vectors_in_the_backgroun
     with service(folder, {**settings, "worker_dsn": unmigrated.worker_dsn}) as new:
         new.wait_until_ready()
         async with MemoryClient(new.address) as client:
-            while (progress := await statistics(client)).token_vector_count < progress.memory_count:
+            while (progress := await statistics(client)).token_vector_count < progress.memory_count:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
             after = await recalled(client)
     assert (after.degraded, after.hits[0].memory.text) == ((), ANSWER)
