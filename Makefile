@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 PY := .venv/bin/python
-LOCAL := PYTHONPATH=scripts python3 -m somabrain_local
+LOCAL := python3 -m devcluster
 VENV := .venv/.installed
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/somabrain
 export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
