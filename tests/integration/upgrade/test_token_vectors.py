@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from somabrain_client import MemoryClient, NamespaceStatistics, RecallResult
-from somabrain_local.previous_release import PreviousRelease
+from devcluster.previous_release import PreviousRelease
 from tests.integration.conftest import Clone
 from tests.integration.service.service_process import run, service
 
