@@ -1,4 +1,4 @@
-"""Token exchange (RFC 8693): a token for the memory service, of the same subject and tenant as the caller's.
+"""Token exchange (RFC 8693): a token for the memory service, of the caller's subject, tenant and scopes at most.
 
 An exchanged token is cached under the digest of the caller's until the earlier of both expiries, less a margin for the
 way to the service. Concurrent calls with one token share one exchange. Tokens are never stored beside that, nor logged.
@@ -20,7 +20,7 @@ import structlog
 from common.aio.single_flight import SingleFlight
 from common.aio.ttl_cache import TTLCache
 from common.auth import claims
-from common.auth.identity import Identity
+from common.auth.identity import Identity, scopes_of
 from common.config.settings import AuthSettings, TokenExchangeSettings
 from common.errors import ConfigurationError, PermissionDenied, Unauthenticated, Unavailable
 from common.health import HealthCheck
@@ -65,7 +65,7 @@ class TokenExchange:
             raise ConfigurationError("mcp.exchange.url: is required; set it to the URL of the token endpoint.")
         self._url = exchange.url
         self._exchange = exchange
-        self._tenant_claim = claims.parse(auth.tenant_claim, "auth.tenant_claim")
+        self._claims = TokenClaims(auth)
         self._current = current
         self._count = count
         self._tls = ClientTls("mcp.exchange.", exchange.ca_file)
@@ -112,8 +112,8 @@ class TokenExchange:
     async def _exchange_once(self, token: str, identity: Identity, digest: bytes) -> str:
         requested_at = time.monotonic()
         try:
-            exchanged, lifetime_s = await self._request(token)
-            self._check_subject(exchanged, identity)
+            exchanged, lifetime_s = await self._request(token, identity)
+            self._claims.check(exchanged, identity)
         except (Unauthenticated, PermissionDenied):
             self._count("refused")
             self._check = HealthCheck(True, "The token endpoint answers.", time.monotonic() - requested_at)
@@ -130,7 +130,7 @@ class TokenExchange:
         self._tokens.put(digest, exchanged, requested_at + min(lifetime_s, remaining_s) - MARGIN_S)
         return exchanged
 
-    async def _request(self, token: str) -> tuple[str, float]:
+    async def _request(self, token: str, identity: Identity) -> tuple[str, float]:
         """Return a token for the service and its lifetime in seconds."""
         if self._session is None:
             raise RuntimeError("TokenExchange is used outside its context")
@@ -141,7 +141,8 @@ class TokenExchange:
             "subject_token_type": ACCESS_TOKEN,
             "requested_token_type": ACCESS_TOKEN,
         }
-        form.update({k: v for k, v in {"audience": exchange.audience, "scope": exchange.scope}.items() if v})
+        scope = " ".join(each for each in exchange.scope.split() if identity.scopes is None or each in identity.scopes)
+        form.update({name: value for name, value in {"audience": exchange.audience, "scope": scope}.items() if value})
         try:
             # Redirects are not followed: token and secret are for this address only.
             async with self._session.post(
@@ -162,16 +163,38 @@ class TokenExchange:
             raise Unavailable("The token endpoint's response has no bearer token (RFC 8693, 2.2.1).")
         return exchanged, float(lifetime) if isinstance(lifetime, int | float) else 0.0
 
-    def _check_subject(self, exchanged: str, identity: Identity) -> None:
-        """Compare subject and tenant of a signed token with the caller's; one that is opaque cannot be compared."""
+
+class TokenClaims:
+    """Compares the claims of an exchanged token with the caller's identity.
+
+    The memory service verifies the token; this notices an identity service that is set up to change the caller, or to
+    give it more than it has. An opaque token cannot be compared.
+    """
+
+    def __init__(self, auth: AuthSettings) -> None:
+        self._tenant = claims.parse(auth.tenant_claim, "auth.tenant_claim")
+        self._scope = None if auth.scope_claim is None else claims.parse(auth.scope_claim, "auth.scope_claim")
+
+    def check(self, exchanged: str, identity: Identity) -> None:
+        """Compare subject, tenant and scopes.
+
+        Raises:
+            PermissionDenied: they are not the caller's.
+        """
         try:
             payload = jwt.decode(exchanged, options={"verify_signature": False})
         except jwt.PyJWTError:
             return
-        # The service verifies the token; this only notices an identity service that is set up to change the caller.
-        subject, tenant = payload.get("sub"), claims.resolve(payload, self._tenant_claim)
+        subject, tenant = payload.get("sub"), claims.resolve(payload, self._tenant)
         if subject not in (None, identity.subject) or tenant not in (None, identity.tenant):
             raise PermissionDenied("The identity service exchanged the token for one of another subject or tenant.")
+        if self._scope is None or identity.scopes is None:
+            return
+        if more := scopes_of(claims.resolve(payload, self._scope)) - identity.scopes:
+            raise PermissionDenied(
+                f"The identity service exchanged the token for one with more scopes ({', '.join(sorted(more))}) than the "
+                "caller's has; give the MCP server's client these scopes only on request."
+            )
 
 
 def _authorization(exchange: TokenExchangeSettings) -> str:

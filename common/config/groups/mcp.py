@@ -20,10 +20,10 @@ class TokenExchangeSettings(Group):
     """Client id of the MCP server at the token endpoint. Required with `url`."""
     client_secret: SecretStr | None = None
     """Secret of `client_id`. Required with `url`. Followed when its file changes."""
-    audience: str = "somabrain"
-    """Requested `audience`: what the identity service calls the memory service. Empty: not sent."""
-    scope: str = ""
-    """Requested scopes, space-separated. Empty: not sent."""
+    audience: str = ""
+    """Requested `audience`: the memory service, as the identity service names it. Empty: not sent."""
+    scope: str = "memory.read memory.write"
+    """Scopes that are requested if the caller's token has them, space-separated. Empty: not sent."""
     ca_file: Path | None = None
     """PEM authorities of `url`'s certificate, read again when the file changes. None: the system's."""
     timeout_s: Annotated[float, Field(gt=0, le=30)] = 5.0
