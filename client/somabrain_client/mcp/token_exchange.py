@@ -114,8 +114,9 @@ class TokenExchange:
         try:
             exchanged, lifetime_s = await self._request(token, identity)
             self._claims.check(exchanged, identity)
-        except (Unauthenticated, PermissionDenied):
+        except (Unauthenticated, PermissionDenied) as exc:
             self._count("refused")
+            _log.warning("token not exchanged", reason=exc.cause if isinstance(exc, Unauthenticated) else exc.message)
             self._check = HealthCheck(True, "The token endpoint answers.", time.monotonic() - requested_at)
             raise
         except Unavailable as exc:
@@ -192,8 +193,8 @@ class TokenClaims:
             return
         if more := scopes_of(claims.resolve(payload, self._scope)) - identity.scopes:
             raise PermissionDenied(
-                f"The identity service exchanged the token for one with more scopes ({', '.join(sorted(more))}) than the "
-                "caller's has; give the MCP server's client these scopes only on request."
+                f"The identity service exchanged the token for one with more scopes ({', '.join(sorted(more))}) than "
+                "the caller's has; give the MCP server's client these scopes only on request."
             )
 
 
@@ -214,5 +215,7 @@ def _refusal(status: int, fields: Mapping[str, object]) -> Unauthenticated | Una
             "client_secret, and that the client may exchange tokens."
         )
     if status == 400 and code in {"invalid_request", "invalid_grant", "invalid_token"}:
+        # The caller's token was valid when it was verified: it has been revoked since, or the audience is not the
+        # client's. Keycloak answers both alike.
         return Unauthenticated("not_exchanged")
     return Unavailable(f"The token endpoint answered {status}; check mcp.exchange.audience and scope.")
