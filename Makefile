@@ -75,6 +75,10 @@ conformance: $(VENV) ## Run the store's tests against your PostgreSQL: make conf
 	@$(LOCAL) tools redis
 	@$(PY) -m tests.conformance --owner-dsn "$(OWNER_DSN)" --app-dsn "$(APP_DSN)" --worker-dsn "$(WORKER_DSN)" $(OPTIONS)
 
+mcp-conformance: $(VENV) ## Run the Model Context Protocol's own suites against the MCP server (installs them from the npm registry)
+	@$(LOCAL) tools opa
+	@$(PY) -m tests.mcp_conformance
+
 faults: $(VENV) ## Run two minutes of writes, recalls and watches while server and PostgreSQL are killed
 	@$(LOCAL) tools opa
 	@$(PY) -m pytest -s tests/integration/service/test_faults_under_load.py --faults-s 120
