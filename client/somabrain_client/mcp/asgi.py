@@ -17,9 +17,10 @@ Application = Callable[
 ]
 
 
-async def respond(application: Application, request: web.Request, extra: dict[str, object]) -> web.Response:
-    """Return the application's response to a request; `extra` is added to its scope."""
-    body = await request.read()
+async def respond(
+    application: Application, request: web.Request, body: bytes, extra: dict[str, object]
+) -> web.Response:
+    """Return the application's response to a request with this body; `extra` is added to its scope."""
     status, headers, chunks = 500, list[tuple[bytes, bytes]](), list[bytes]()
     is_read = False
 
@@ -35,8 +36,8 @@ async def respond(application: Application, request: web.Request, extra: dict[st
         nonlocal status, headers
         if message["type"] == "http.response.start":
             status, headers = message["status"], list(message.get("headers", ()))
-        elif body := message.get("body"):
-            chunks.append(body)
+        elif chunk := message.get("body"):
+            chunks.append(chunk)
 
     await application(_scope(request, extra), receive, send)
     response = web.Response(status=status, body=b"".join(chunks))

@@ -22,6 +22,8 @@ from somabrain_client.mcp.calls import SCOPE_KEY, McpCall
 from somabrain_client.mcp.metrics import Metrics
 from somabrain_client.mcp.protected_resource import ProtectedResource
 from somabrain_client.mcp.request_origin import RequestOrigin
+from somabrain_client.mcp.server import ToolServer
+from somabrain_client.mcp.tool_request import parse_tool_request, tool_response
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 """Maximum size of a request: a text of 100 KiB, escaped as JSON, is at most six times as long."""
@@ -35,6 +37,7 @@ class Endpoint:
 
     def __init__(
         self,
+        tools: ToolServer,
         application: Application,
         origin: RequestOrigin,
         authenticator: Authenticator,
@@ -45,13 +48,16 @@ class Endpoint:
         """Prepare the handlers.
 
         Args:
-            application: the SDK's transport.
+            tools: the tools.
+            application: the SDK's transport, for all requests that are not calls of tools as usual.
             origin: accepted values of Host and Origin.
             authenticator: verifies tokens for this resource.
             resource: what is published of it; None: callers are not authenticated.
             metrics: counts the responses.
             reject: called with a token that the memory service refused.
         """
+        self._tools = tools
+        self._server_info = json.dumps(tools.sdk.server_info_stamp)
         self._application = application
         self._origin = origin
         self._authenticator = authenticator
@@ -110,7 +116,7 @@ class Endpoint:
         carrier = {name: value for name in ("traceparent", "tracestate") if (value := request.headers.get(name))}
         call = McpCall(token=token, identity=identity, traceparent=carrier.get("traceparent", ""))
         with server_span("mcp.request", carrier, {"http.request.method": "POST"}):
-            response = await respond(self._application, request, {SCOPE_KEY: call})
+            response = await self._call_tool(request, call)
         if call.rejected and self._resource is not None:
             # The service refused the token, which was valid when it was verified: it was revoked, or has expired.
             if self._reject is not None and token is not None:
@@ -118,6 +124,16 @@ class Endpoint:
             self._metrics.auth_failures.labels("refused_by_service").inc()
             return self._challenge(token)
         return response
+
+    async def _call_tool(self, request: web.Request, call: McpCall) -> web.Response:
+        body = await request.read()
+        parsed = parse_tool_request(body, request.headers)
+        if parsed is None or not self._tools.has_tool(parsed.name):
+            return await respond(self._application, request, body, {SCOPE_KEY: call})
+        result = await self._tools.call_tool(parsed.name, parsed.arguments, call)
+        structured = None if result.structured is None else result.text
+        response = tool_response(parsed, result.text, structured, self._server_info)
+        return web.Response(body=response, content_type="application/json")
 
     def _challenge(self, token: str | None) -> web.Response:
         """Return 401, with the address of the metadata that names the issuer."""

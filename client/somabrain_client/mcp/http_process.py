@@ -128,7 +128,7 @@ async def serve(settings: Settings) -> None:
         origin = accepted_origins(
             mcp.allowed_hosts, mcp.allowed_origins, mcp.resource_url, loopback=is_loopback(mcp.host)
         )
-        endpoint = Endpoint(manager.handle_request, origin, authn, resource, metrics, reject)
+        endpoint = Endpoint(tools, manager.handle_request, origin, authn, resource, metrics, reject)
         probes = _probes(readiness, metrics, {"service": health.last_check, **authn.checks(), **exchanges})
         http_port = await stack.enter_async_context(http_server(settings.http, probes))
         path = endpoint_path(mcp.resource_url)

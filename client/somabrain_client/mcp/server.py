@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final, Protocol
 
@@ -28,6 +29,7 @@ from pydantic import ValidationError
 from common.errors import SomaBrainError, Unauthenticated
 from somabrain_client.credentials import TokenError
 from somabrain_client.errors import CallError, UnauthenticatedError
+from somabrain_client.mcp import results
 from somabrain_client.mcp.calls import SCOPE_KEY, McpCall, current_call
 from somabrain_client.mcp.tool_errors import arguments_message, call_message
 from somabrain_client.mcp.tools import TOOLS, MemoryTool
@@ -50,6 +52,14 @@ class CallRecorder(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """Result of a call: as text, and as a JSON object; None: the text is that of an error."""
+
+    text: str
+    structured: results.JsonObject | None = None
+
+
 class ToolServer:
     """The tools of one memory service, for any number of concurrent calls."""
 
@@ -70,7 +80,6 @@ class ToolServer:
         self._namespace = namespace
         self._recorder = recorder
         self._tools: Mapping[str, MemoryTool[Any]] = {tool.name: tool for tool in TOOLS}
-        self._schemas = {tool.name: tool.definition().input_schema for tool in TOOLS}
         self._list = ListToolsResult(tools=[tool.definition() for tool in TOOLS])
         self.sdk: Server[Any] = Server(
             "somabrain",
@@ -78,7 +87,8 @@ class ToolServer:
             version=version("somabrain"),
             instructions=INSTRUCTIONS,
             cache_hints={"tools/list": CacheHint(LIST_TTL_MS, "public")},
-            get_tool_input_schema=self._schemas.get,
+            # No argument of a tool is copied to a header, so there is nothing to compare.
+            get_tool_input_schema=lambda _: None,
             on_list_tools=self._on_list,
             on_call_tool=self._on_call,
         )
@@ -89,66 +99,61 @@ class ToolServer:
         return self._list
 
     async def _on_call(self, context: ServerRequestContext[Any], params: CallToolRequestParams) -> CallToolResult:
-        call = _call_of(context)
+        if not self.has_tool(params.name):
+            raise MCPError(
+                INVALID_PARAMS, f"There is no tool {params.name[:64]!r}; there are {', '.join(self._tools)}."
+            )
+        result = await self.call_tool(params.name, params.arguments or {}, _call_of(context))
+        # The text is the result once more, for clients of revisions that know no structured results.
+        return CallToolResult(
+            content=[TextContent(type="text", text=result.text)],
+            structured_content=result.structured,
+            is_error=result.structured is None,
+        )
+
+    def has_tool(self, name: str) -> bool:
+        """Return whether there is a tool of this name."""
+        return name in self._tools
+
+    async def call_tool(self, name: str, arguments: Mapping[str, Any], call: McpCall) -> ToolResult:
+        """Call a tool that exists. An error that the model can correct is a result that explains it."""
         reset = current_call.set(call)
+        started = time.perf_counter()
         try:
-            return await self.call_tool(params.name, params.arguments or {}, call)
+            code, result = await self._call(self._tools[name], arguments, call)
         finally:
             current_call.reset(reset)
+        if self._recorder is not None:
+            self._recorder.record(name, code, time.perf_counter() - started)
+        return result
 
-    async def call_tool(self, name: str, arguments: Mapping[str, Any], call: McpCall) -> CallToolResult:
-        """Call a tool. An error that the model can correct is a result that explains it.
-
-        Raises:
-            MCPError: there is no such tool.
-        """
-        tool = self._tools.get(name)
-        if tool is None:
-            raise MCPError(INVALID_PARAMS, f"There is no tool {name[:64]!r}; there are {', '.join(self._tools)}.")
-        started = time.perf_counter()
+    async def _call(self, tool: MemoryTool[Any], arguments: Mapping[str, Any], call: McpCall) -> tuple[str, ToolResult]:
+        """Return the code by which the call is counted, and its result."""
         try:
             options = tool.arguments.model_validate(arguments)
         except ValidationError as exc:
-            self._record(name, "INVALID_ARGUMENT", started)
-            return _failure(arguments_message(name, exc, tool.arguments.model_fields))
+            return "INVALID_ARGUMENT", ToolResult(arguments_message(tool.name, exc, tool.arguments.model_fields))
         namespace = options.namespace or self._namespace or ""
         if not namespace and options.needs_namespace:
-            self._record(name, "INVALID_ARGUMENT", started)
-            return _failure("INVALID_ARGUMENT: namespace: is required; this server has no default namespace.")
+            message = "INVALID_ARGUMENT: namespace: is required; this server has no default namespace."
+            return "INVALID_ARGUMENT", ToolResult(message)
         try:
             result = await tool.call(await self._connect(), namespace, options)
         except CallError as exc:
-            self._record(name, exc.code.name, started)
             call.rejected = isinstance(exc, UnauthenticatedError)
-            return _failure(call_message(exc))
+            return exc.code.name, ToolResult(call_message(exc))
         except Unauthenticated:
-            self._record(name, "UNAUTHENTICATED", started)
             call.rejected = True
-            return _failure("UNAUTHENTICATED: a valid bearer token is required.")
+            return "UNAUTHENTICATED", ToolResult("UNAUTHENTICATED: a valid bearer token is required.")
         except SomaBrainError as exc:
-            self._record(name, exc.reason, started)
-            return _failure(f"{exc.reason}: {exc.message}")
+            return exc.reason, ToolResult(f"{exc.reason}: {exc.message}")
         except (TokenError, OSError) as exc:
             # The token source of stdio: a file that is missing or has no token.
-            self._record(name, "UNAUTHENTICATED", started)
-            return _failure(f"UNAUTHENTICATED: {exc}")
-        self._record(name, "OK", started)
-        return CallToolResult(
-            # Once more as text, for clients of revisions that know no structured results.
-            content=[TextContent(type="text", text=json.dumps(result, ensure_ascii=False, separators=(",", ":")))],
-            structured_content=result,
-        )
-
-    def _record(self, name: str, code: str, started: float) -> None:
-        if self._recorder is not None:
-            self._recorder.record(name, code, time.perf_counter() - started)
+            return "UNAUTHENTICATED", ToolResult(f"UNAUTHENTICATED: {exc}")
+        return "OK", ToolResult(json.dumps(result, ensure_ascii=False, separators=(",", ":")), result)
 
 
 def _call_of(context: ServerRequestContext[Any]) -> McpCall:
     """Return the call of an HTTP request; over stdio, a new one."""
     request = context.request
     return McpCall() if request is None else request.scope[SCOPE_KEY]
-
-
-def _failure(message: str) -> CallToolResult:
-    return CallToolResult(content=[TextContent(type="text", text=message)], is_error=True)

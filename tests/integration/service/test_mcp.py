@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -148,6 +149,49 @@ async def test_errors_name_field_and_remedy(server: McpProcess, connect: Connect
         assert created["revision"] == 1
         with pytest.raises(MCPError, match="There is no tool 'remove'; there are remember, recall"):
             await client.call_tool("remove", {})
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_a_usual_call_is_answered_as_the_sdk_answers_it(
+    server: McpProcess, connect: Connect, idp: Issuer, revision: str
+) -> None:
+    """What is read without the SDK gets the SDK's answer, which an unusual member of the request brings about."""
+    tenant = f"usual-{revision}"
+    async with connect(tenant) as memory:
+        await memory.create_namespace("agent")
+        await memory.remember(
+            "agent", 'Quotes ", \\ and \u2028, é and \U0001f375', key="a", labels={"x": "y"}, session="s"
+        )
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": revision,
+        "io.modelcontextprotocol/clientCapabilities": {"sampling": {}},
+        "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "0"},
+    }
+    calls: list[tuple[str, dict[str, object]]] = [
+        ("get", {"key": "a"}), ("recall", {"query": "quotes"}), ("list", {}), ("sessions", {}), ("get", {"key": "no"}),
+        ("recall", {"query": "quotes", "bogus": 1}), ("no-such-tool", {}),
+    ]  # fmt: skip
+    for number, (tool, arguments) in enumerate(calls):
+        headers = {
+            "Accept": "application/json, text/event-stream", "MCP-Protocol-Version": revision,
+            "Mcp-Method": "tools/call", "Mcp-Name": tool,
+        }  # fmt: skip
+        params: dict[str, object] = {"name": tool, "arguments": arguments}
+        if revision == "2026-07-28":
+            params["_meta"] = meta
+        body = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+        async with server.bearing(idp.token(tenant), **headers) as http:
+            usual = await http.post(server.url, json=body)
+            by_sdk = await http.post(server.url, json={**body, "unusual": True})
+        answers = [normal(answer.json()) for answer in (usual, by_sdk)]
+        assert answers[0] == answers[1]
+        assert usual.status_code == by_sdk.status_code
+        assert usual.headers["Content-Type"].partition(";")[0] == by_sdk.headers["Content-Type"].partition(";")[0]
+
+
+def normal(answer: dict[str, Any]) -> str:
+    """An answer without the id of the service's call, which is new in each."""
+    return re.sub(r"\(request [0-9a-f]+\)", "", json.dumps(answer, sort_keys=True))
 
 
 async def test_without_a_default_namespace_every_call_names_one(
