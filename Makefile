@@ -98,6 +98,9 @@ bench-versus: $(VENV) ## Compare server CPU per call with another revision: make
 bench-keys: $(VENV) ## Compare a get by key with one by name, and Recall with five conditions with one without
 	@$(PY) bench/bench_keys.py $(OPTIONS)
 
+bench-mcp: $(VENV) ## Compare server CPU of a Recall over MCP, both processes counted, with one over gRPC (OPTIONS="--lexical")
+	@$(PY) bench/bench_mcp.py $(OPTIONS)
+
 bench-peers: $(VENV) ## Compare speed with chroma and mem0, which it installs (OPTIONS="--memories 1000 --seconds 2")
 	@$(PY) bench/bench_peers.py $(OPTIONS)
 

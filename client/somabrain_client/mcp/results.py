@@ -5,7 +5,6 @@ What is empty or at its default is left out, because every character fills the c
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -23,33 +22,42 @@ from somabrain_client.models import (
 
 JsonObject = dict[str, Any]
 KIND_NAMES: Final[Mapping[MemoryKind, str]] = {kind: kind.name.lower() for kind in MemoryKind}
-BREAKDOWN_FIELDS: Final = tuple(field.name for field in dataclasses.fields(Breakdown) if field.name != "truncated")
+NEUTRAL_SALIENCE: Final = 0.5
+NEUTRAL_PARTS: Final[Mapping[str, float]] = {
+    "lexical": 0, "lexical_relative": 0, "dense": 0, "match": 0, "meaning": 0, "contiguity": 0, "recency": 1,
+    "salience": 1, "question": 1, "speaker": 1,
+}  # fmt: skip
+"""The parts of a score: of a sum 0, of a factor 1, if they change nothing."""
 
 
 def memory_result(memory: Memory) -> JsonObject:
     """Return a memory."""
-    result: JsonObject = {
-        "name": memory.name,
-        "text": memory.text,
-        "kind": KIND_NAMES[memory.kind],
-        "event_time": _time(memory.event_time),
-        "create_time": _time(memory.create_time),
-        "update_time": _time(memory.update_time),
-        "salience": memory.salience,
-        "revision": memory.revision,
-        "etag": memory.etag,
-    }
-    for name in ("key", "session", "subject", "index_text"):
-        if value := getattr(memory, name):
-            result[name] = value
+    result: JsonObject = {"name": memory.name, "text": memory.text, "event_time": _time(memory.event_time)}
+    if memory.create_time != memory.event_time:
+        result["create_time"] = _time(memory.create_time)
+    if memory.update_time != memory.create_time:
+        result["update_time"] = _time(memory.update_time)
+        result["revision"] = memory.revision
+    if memory.kind is not MemoryKind.EPISODIC:
+        result["kind"] = KIND_NAMES[memory.kind]
+    if memory.salience != NEUTRAL_SALIENCE:
+        result["salience"] = memory.salience
+    if memory.key:
+        result["key"] = memory.key
+    if memory.session:
+        result["session"] = memory.session
+        result["session_position"] = memory.session_position
+    if memory.subject:
+        result["subject"] = memory.subject
     if memory.labels:
         result["labels"] = dict(memory.labels)
-    if memory.session_position is not None:
-        result["session_position"] = memory.session_position
+    if memory.index_text:
+        result["index_text"] = memory.index_text
     if memory.expire_time is not None:
         result["expire_time"] = _time(memory.expire_time)
     if memory.pinned:
         result["pinned"] = True
+    result["etag"] = memory.etag
     return result
 
 
@@ -85,14 +93,23 @@ def forgotten_result(name: str) -> JsonObject:
 def _hit(hit: Hit) -> JsonObject:
     result: JsonObject = {"score": hit.score, "memory": memory_result(hit.memory)}
     if hit.breakdown is not None:
-        result["breakdown"] = {name: round(getattr(hit.breakdown, name), 6) for name in BREAKDOWN_FIELDS}
-        if hit.breakdown.truncated:
-            result["breakdown"]["truncated"] = True
+        result["breakdown"] = _breakdown(hit.breakdown)
     if hit.matches:
         result["matches"] = [
             {"query_word": each.query_word, "memory_word": each.memory_word, "similarity": round(each.similarity, 6)}
             for each in hit.matches
         ]
+    return result
+
+
+def _breakdown(breakdown: Breakdown) -> JsonObject:
+    result: JsonObject = {}
+    for name, neutral in NEUTRAL_PARTS.items():
+        part = getattr(breakdown, name)
+        if part != neutral:
+            result[name] = round(part, 6)
+    if breakdown.truncated:
+        result["truncated"] = True
     return result
 
 
@@ -135,32 +152,36 @@ MEMORY_SCHEMA: Final = _object(
     {
         "name": _described("string", "Name of the memory, for `get`, `update` and `forget`."),
         "text": _TEXT,
-        "kind": {"type": "string", "enum": list(KIND_NAMES.values())},
         "event_time": _TIME,
-        "create_time": _TIME,
-        "update_time": _TIME,
-        "salience": _NUMBER,
-        "revision": _described("integer", "1 when it was stored, one more with each update."),
-        "etag": _described("string", "Changes with the memory; with it `update` and `forget` notice other changes."),
+        "create_time": {**_TIME, "description": "Omitted: the same as event_time."},
+        "update_time": {**_TIME, "description": "Omitted: it was never changed."},
+        "revision": _described("integer", "One more with each update. Omitted: 1."),
+        "kind": {"type": "string", "enum": list(KIND_NAMES.values()), "description": "Omitted: episodic."},
+        "salience": _described("number", "Omitted: 0.5, which is neutral."),
         "key": _TEXT,
         "session": _TEXT,
         "session_position": {"type": "integer"},
         "subject": _TEXT,
         "labels": {"type": "object", "additionalProperties": _TEXT},
+        "index_text": _TEXT,
         "expire_time": _TIME,
         "pinned": {"type": "boolean"},
-        "index_text": _TEXT,
+        "etag": _described("string", "Changes with the memory; with it `update` and `forget` notice other changes."),
     },
-    "key", "session", "session_position", "subject", "labels", "expire_time", "pinned", "index_text",
+    "create_time", "update_time", "revision", "kind", "salience", "key", "session", "session_position", "subject",
+    "labels", "index_text", "expire_time", "pinned",
 )  # fmt: skip
+
+_PARTS: Final = {**dict.fromkeys(NEUTRAL_PARTS, _NUMBER), "truncated": {"type": "boolean"}}
 
 _HIT_SCHEMA: Final = _object(
     {
         "score": _described("number", "Hits are ordered by it. Comparable within one result only."),
         "memory": MEMORY_SCHEMA,
-        "breakdown": _object(
-            {**dict.fromkeys(BREAKDOWN_FIELDS, _NUMBER), "truncated": {"type": "boolean"}}, "truncated"
-        ),
+        "breakdown": {
+            **_object(_PARTS, *_PARTS),
+            "description": "Parts of the score. Omitted parts change nothing: 0 in the sum, or 1 as a factor.",
+        },
         "matches": {
             "type": "array",
             "items": _object({"query_word": _TEXT, "memory_word": _TEXT, "similarity": _NUMBER}),
