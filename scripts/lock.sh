@@ -12,7 +12,7 @@ compile() { # FILE ARGUMENTS...
   echo "locked $file: $(grep -c '==' "$file") packages"
 }
 compile operator --extra operator "$@"
-compile service --extra service --extra migrate "$@"
+compile service --extra service --extra migrate --extra mcp "$@"
 compile dev --all-extras --group dev "$@"
 "$uv" pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url \
   --no-emit-find-links --constraint requirements/dev.txt --output-file requirements/build.txt "$@" requirements/build.in
