@@ -32,7 +32,7 @@ demo: $(VENV) ## Create a cluster, the operator and a memory service, and run an
 	@$(LOCAL) up --with-images
 	@$(PY) examples/demo.py
 
-test: lint unit kernel chart integration e2e ## Run all checks and tests
+test: lint unit kernel chart integration integration-langgraph e2e ## Run all checks and tests
 
 lint: $(VENV) ## Check style, types, import rules, contract, charts, workflows and generated code
 	@$(LOCAL) tools helm kubeconform actionlint
@@ -54,6 +54,14 @@ integration: $(VENV) ## Run the tests against real servers on loopback
 	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol promtool pgbouncer faketime vault coredns controller-gen kstatus kubernetes kubectl helm
 	@$(LOCAL) previous
 	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder tests/integration
+
+integrations: $(VENV) ## Run the tests of the client's adapters, each with its framework (OPTIONS="langgraph anthropic" for some)
+	@$(LOCAL) tools opa
+	@scripts/integrations.sh $(OPTIONS)
+
+integration-langgraph: $(VENV) ## Run the tests of LangGraph's store, which needs no environment of its own
+	@$(LOCAL) tools opa
+	@$(PY) -m pytest tests/integrations/langgraph/test_store.py
 
 chart: $(VENV) ## Run the tests that render the charts
 	@$(LOCAL) tools helm kubeconform
