@@ -60,6 +60,10 @@ class Buildah:
         """Write the local image `name` to `path` as an OCI archive."""
         shell.run(self._argv("push", "--quiet", "--disable-compression", name, f"oci-archive:{path}:{name}"))
 
+    def export_for_docker(self, name: str, path: Path) -> None:
+        """Write the local image `name` to `path` as a Docker archive, which every version of `docker load` reads."""
+        shell.run(self._argv("push", "--quiet", name, f"docker-archive:{path}:{name}"))
+
     def _argv(self, command: str, *arguments: object) -> list[object]:
         storage = self.paths.cache / "buildah"
         driver = "vfs" if self.paths.on_overlay else "overlay"
