@@ -153,7 +153,7 @@ class KindCluster:
         """Give the node a server's image: the one it has, else a pulled one, else one that is built here."""
         if shell.succeeds(self._in_node("crictl", "inspecti", image.name)):
             return
-        with self.toolchain.progress.step(f"Pull {image.name}"):
+        with self.toolchain.progress.step(f"Try to pull {image.name}"):
             pulled = shell.succeeds(self._in_node("crictl", "pull", image.name), timeout_s=PULL_TIMEOUT_S)
         if not pulled:
             (built,) = self.image_builder.ensure([image])

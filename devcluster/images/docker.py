@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -70,7 +69,7 @@ class Docker:
 
     def pull(self, name: str) -> bool:
         """Pull an image, and return whether that succeeded."""
-        with self.progress.step(f"Pull {name}"):
+        with self.progress.step(f"Try to pull {name}"):
             return shell.succeeds(["docker", "pull", "--quiet", name], timeout_s=PULL_TIMEOUT_S)
 
     def build(self, image: DockerfileImage, checkout: Path) -> None:
@@ -109,12 +108,9 @@ class Docker:
         """
         if self.has(BASE) or self.pull(BASE):
             return
-        if os.geteuid() != 0:
-            raise LocalError(
-                f"{BASE} cannot be pulled, and making it needs root: name a mirror to Docker, or use sudo."
-            )
-        debian.ensure(debian.IMAGES, self.paths, self.progress)
         buildah = Buildah(self.paths)
+        buildah.require_root(BASE)
+        debian.ensure(debian.IMAGES, self.paths, self.progress)
         ensure_base(buildah, self.progress)
         with self.progress.step(f"Load {BASE} into Docker"), self._folder() as folder:
             buildah.export_for_docker(BASE, Path(folder) / "base.tar")
