@@ -56,10 +56,12 @@ class KindCluster:
         The network stays while anything else uses it.
         """
         self.toolchain.ensure(("kind",))
-        self._kind("delete", "cluster")
-        self._kubeconfig.unlink(missing_ok=True)
-        self._remove_network()
-        self.docker.remove_built(image.name for image in self._project_images())
+        with self.toolchain.progress.step("Remove the kind cluster"):
+            self._kind("delete", "cluster")
+            self._kubeconfig.unlink(missing_ok=True)
+            self._remove_network()
+        with self.toolchain.progress.step("Remove the images that were built"):
+            self.docker.remove_built(image.name.rpartition(":")[0] for image in self._project_images())
 
     def images(self, *, full: bool = False) -> None:
         """Build the project's images; those of servers are pulled or built by `load`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from devcluster import pinned_tools, shell
+from devcluster import pinned_tools
 from devcluster.environment import requested_node_image
 from devcluster.errors import LocalError
 from devcluster.images.builder import ImageBuilder
@@ -71,7 +71,7 @@ def choose(requested: str | None, toolchain: Toolchain) -> Provider:
     docker = Docker(toolchain.paths, toolchain.progress)
     if requested == "kind":
         docker.require()
-    if requested == "kind" or (requested is None and shell.succeeds(["docker", "info"])):
+    if requested == "kind" or (requested is None and docker.answers()):
         node_image = requested_node_image() or pinned_tools.KIND_NODE
         return KindCluster(toolchain, docker, ImageBuilder(toolchain), node_image)
     return NativeCluster(toolchain, ImageBuilder(toolchain), Layout(toolchain.paths.state))

@@ -18,6 +18,8 @@ from devcluster.images.table import BASE, DockerfileImage
 from devcluster.progress import Progress
 
 PULL_TIMEOUT_S = 600.0
+ENGINE_VERSION = ("docker", "version", "--format", "{{.Server.Version}}")
+"""Fails with one line, the reason, where no engine answers."""
 BUILD_BASE = "localhost/somabrain-build-base"
 """The base with the host's certificates: for stages of a build, never for what is shipped."""
 LABELS = (
@@ -58,10 +60,14 @@ class Docker:
             LocalError: it does not; the message has Docker's reason and the remedy.
         """
         try:
-            shell.run(["docker", "info"], timeout_s=10)
+            shell.run(ENGINE_VERSION, timeout_s=10)
         except CommandFailed as error:
             reason = str(error).strip().splitlines()[-1]
             raise LocalError(f"Docker does not answer ({reason}): start it, or use CLUSTER=native.") from error
+
+    def answers(self) -> bool:
+        """Return whether the engine answers."""
+        return shell.succeeds(ENGINE_VERSION)
 
     def has(self, name: str) -> bool:
         """Return whether the engine has an image."""
@@ -92,11 +98,13 @@ class Docker:
             convert(path, draft, name)
             draft.replace(path)
 
-    def remove_built(self, images: Iterable[str]) -> None:
-        """Remove the named images, and all that is left of builds of the project; the build cache stays."""
-        for name in (*images, BUILD_BASE):
-            if self.has(name):
-                shell.run(["docker", "image", "rm", name])
+    def remove_built(self, repositories: Iterable[str]) -> None:
+        """Remove all tags of the named repositories, and what is left of builds of the project; build caches stay."""
+        listing = ("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter")
+        for repository in (*repositories, BUILD_BASE):
+            for name in shell.run([*listing, f"reference={repository}"]).split():
+                if not name.endswith(":<none>"):
+                    shell.run(["docker", "image", "rm", name])
         for label in LABELS:
             shell.run(["docker", "image", "prune", "--force", "--filter", f"label={label}"])
 
