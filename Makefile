@@ -179,7 +179,16 @@ lock: ## Compile requirements/*.txt from pyproject.toml
 	@scripts/lock.sh .venv/bin/uv
 
 proto: $(VENV) ## Generate stubs and descriptor from the contract
-	@proto/generate.sh $(CURDIR)/$(PY) $(CURDIR)/proto/gen $(CURDIR)/build/somabrain.binpb
+	@proto/generate.sh $(CURDIR)/$(PY) $(CURDIR)/proto/gen $(CURDIR)/proto/somabrain.binpb
+
+docs-site: $(VENV) ## Build the documentation site in build/site; a link that leads nowhere is an error
+	@.venv/bin/uv venv --quiet --allow-existing $(CACHE)/docs-site
+	@VIRTUAL_ENV=$(CACHE)/docs-site .venv/bin/uv pip sync --quiet --require-hashes requirements/docs.txt
+	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=scripts:. $(CACHE)/docs-site/bin/python -m docs_site build/site
+
+pictures: $(VENV) ## Draw README's pictures from what the programs print
+	@$(LOCAL) tools etcd kubernetes kubectl helm
+	@$(PY) -m tests.pictures docs
 
 format: $(VENV) ## Format the code
 	@.venv/bin/ruff check --fix --quiet; .venv/bin/ruff format --quiet

@@ -94,18 +94,23 @@ def main() -> int:
         central = stack.enter_context(keycloak())
         common = {"postgres_dsn": database.app_dsn, "grpc__host": "127.0.0.1"}
         bare = stack.enter_context(somabrain(["serve"], {**common, "auth__mode": "none", "policy__enabled": "false"}))
-        full = stack.enter_context(somabrain(["serve"], {
-            **common,
-            "auth__issuer": central.issuer(),
-            "auth__jwks_url": central.endpoint("certs"),
-            "auth__tenant_claim": "/tenant",
-            "auth__scope_claim": "/scope",
-            "policy__url": f"{engine.url}/v1/data/sb/policy",
-            "quota__requests_per_second": 1_000_000,
-            "quota__memories": 1_000_000,
-            "trace__endpoint": telemetry.http_endpoint,
-            "trace__sample_ratio": 0.01,
-        }))  # fmt: skip
+        full = stack.enter_context(
+            somabrain(
+                ["serve"],
+                {
+                    **common,
+                    "auth__issuer": central.issuer(),
+                    "auth__jwks_url": central.endpoint("certs"),
+                    "auth__tenant_claim": "/tenant",
+                    "auth__scope_claim": "/scope",
+                    "policy__url": f"{engine.url}/v1/data/sb/policy",
+                    "quota__requests_per_second": 1_000_000,
+                    "quota__memories": 1_000_000,
+                    "trace__endpoint": telemetry.http_endpoint,
+                    "trace__sample_ratio": 0.01,
+                },
+            )
+        )
         # Keycloak's tokens are valid for five minutes; a run takes less.
         servers = {"without": (bare, None), "with all of it": (full, central.token("a-admin"))}
         return asyncio.run(measure(servers, options))

@@ -116,8 +116,17 @@ def deployed(kubectl: Kubectl) -> Iterator[dict[str, Pods]]:
             kubectl.copy_secret(secret, INFRA, NAMESPACE)
         kubectl.apply(NAMESPACE, idle_deployment())
         run("helm", "upgrade", "--install", SB, "helm/charts/sb", *helm, *ready, timeout_s=260)
-        run("helm", "upgrade", "--install", OPERATOR, "helm/charts/somabrain-operator", *helm, *ready, *alone,
-            timeout_s=260)  # fmt: skip
+        run(
+            "helm",
+            "upgrade",
+            "--install",
+            OPERATOR,
+            "helm/charts/somabrain-operator",
+            *helm,
+            *ready,
+            *alone,
+            timeout_s=260,
+        )
         kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{IDLE}", "--timeout=60s")
         yield {
             IDLE: Pods(kubectl, NAMESPACE, f"app={IDLE}"),

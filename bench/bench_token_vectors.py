@@ -58,13 +58,18 @@ async def fill(client: MemoryClient, memories: list[str]) -> None:
 
 
 async def load(client: MemoryClient, server: Server, *, with_tokens: bool) -> None:
-    """Wait until the namespace is in the search index, with its token vectors if they have room there."""
+    """Wait until the namespace is in the search index, with all token vectors if they have room there."""
     ends_at = time.monotonic() + LOAD_S
-    while not (server.metric("somabrain_search_index_namespaces") and (server.metric(TOKEN_BYTES) or not with_tokens)):
-        if time.monotonic() > ends_at:
-            sys.exit(f"The namespace was not in the search index within {LOAD_S:g} s; are there too many memories?")
+    before = 0.0
+    while time.monotonic() < ends_at:
         await client.recall(NAMESPACE, "anything")
-        await asyncio.sleep(0.1)
+        tokens = server.metric(TOKEN_BYTES)
+        has_all = not with_tokens or 0 < tokens == before
+        if has_all and server.metric("somabrain_search_index_namespaces"):
+            return
+        before = tokens
+        await asyncio.sleep(1)  # token vectors are loaded page by page, several in a second
+    sys.exit(f"The namespace was not in the search index within {LOAD_S:g} s; are there too many memories?")
 
 
 async def recall(client: MemoryClient, generator: LoadGenerator, calls: int, seed: int) -> Figures:

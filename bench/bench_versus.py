@@ -85,7 +85,7 @@ class Side:
     """Seeds of texts and vectors; each is used once, so that no call is answered from a cache."""
     session_size: int
     encoded: bool
-    """Whether the server encodes texts and queries; otherwise the load generator gives vectors."""
+    """True: the server encodes texts and queries; otherwise the load generator gives vectors."""
 
     async def fill(self, size: int) -> None:
         """Create the namespaces and put `size` memories into the one that is searched."""

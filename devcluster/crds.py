@@ -31,9 +31,10 @@ CERTIFICATE: Final = DefinitionFile(
     "github.com/cert-manager/cert-manager", "v1.21.2", "deploy/crds/cert-manager.io_certificates.yaml"
 )
 EXTERNAL_SECRET: Final = DefinitionFile(
-    "github.com/external-secrets/external-secrets", "v1.3.2",
+    "github.com/external-secrets/external-secrets",
+    "v1.3.2",
     "config/crds/bases/external-secrets.io_externalsecrets.yaml",
-)  # fmt: skip
+)
 
 
 def from_module(file: DefinitionFile) -> str:
@@ -66,6 +67,11 @@ def prometheus_operator(output: Path) -> list[Path]:
 def _environment(paths: LocalPaths, go: Path) -> dict[str, str]:
     caches = paths.cache / "go"
     return inherited(
-        GOCACHE=str(caches / "build"), GOFLAGS="-modcacherw", GOMODCACHE=str(caches / "mod"), GOPATH=str(caches),
-        GOROOT="", GOTOOLCHAIN="local", PATH=f"{go}:/usr/bin:/bin",
-    )  # fmt: skip
+        GOCACHE=str(caches / "build"),
+        GOFLAGS="-modcacherw",
+        GOMODCACHE=str(caches / "mod"),
+        GOPATH=str(caches),
+        GOROOT="",
+        GOTOOLCHAIN="local",
+        PATH=f"{go}:/usr/bin:/bin",
+    )

@@ -64,11 +64,13 @@ class CertificateAuthority:
         cluster = {"server": server, "certificate-authority-data": data("ca.crt")}
         context = {"cluster": "somabrain", "user": client}
         config = {
-            "apiVersion": "v1", "kind": "Config", "current-context": "somabrain",
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "somabrain",
             "clusters": [{"name": "somabrain", "cluster": cluster}],
             "users": [{"name": client, "user": user}],
             "contexts": [{"name": "somabrain", "context": context}],
-        }  # fmt: skip
+        }
         return json.dumps(config, indent=1)
 
     def _issue(self, name: str, subject: str, extensions: list[str]) -> None:
@@ -78,7 +80,26 @@ class CertificateAuthority:
     def _request(self, name: str, subject: str, extensions: list[str], signer: list[str] | None = None) -> None:
         added = [word for extension in extensions for word in ("-addext", extension)]
         shell.run(
-            ["openssl", "req", "-x509", "-config", self.folder / "openssl.cnf", "-days", DAYS, "-subj", subject,
-             "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-             "-keyout", self.folder / f"{name}.key", "-out", self.folder / f"{name}.crt", *added, *(signer or [])],
-        )  # fmt: skip
+            [
+                "openssl",
+                "req",
+                "-x509",
+                "-config",
+                self.folder / "openssl.cnf",
+                "-days",
+                DAYS,
+                "-subj",
+                subject,
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-keyout",
+                self.folder / f"{name}.key",
+                "-out",
+                self.folder / f"{name}.crt",
+                *added,
+                *(signer or []),
+            ],
+        )

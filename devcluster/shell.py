@@ -43,9 +43,15 @@ def run(
             output, errors = (stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2))
         try:
             done = subprocess.run(
-                guarded, check=False, stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
-                env=env, cwd=cwd, timeout=timeout_s,
-            )  # fmt: skip
+                guarded,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                env=env,
+                cwd=cwd,
+                timeout=timeout_s,
+            )
         except subprocess.TimeoutExpired as error:
             raise CommandFailed(f"`{abbreviated(argv)}` did not end within {timeout_s} s.") from error
         if done.returncode:

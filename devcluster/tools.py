@@ -88,9 +88,15 @@ class Toolchain:
     def _build(self, tool: GoTool, go: Path, draft: Path) -> None:
         caches = self.paths.cache / "go"
         env = inherited(
-            CGO_ENABLED="0", GOBIN=str(draft), GOCACHE=str(caches / "build"), GOFLAGS="-trimpath -modcacherw",
-            GOMODCACHE=str(caches / "mod"), GOPATH=str(caches), GOROOT="", GOTOOLCHAIN="local",
-        )  # fmt: skip
+            CGO_ENABLED="0",
+            GOBIN=str(draft),
+            GOCACHE=str(caches / "build"),
+            GOFLAGS="-trimpath -modcacherw",
+            GOMODCACHE=str(caches / "mod"),
+            GOPATH=str(caches),
+            GOROOT="",
+            GOTOOLCHAIN="local",
+        )
         suffix = "" if tool.module else f"@{tool.version}"
         packages = [package + suffix for package in tool.packages]
         folder = self.paths.checkout / "devcluster" / "go" / tool.module if tool.module else draft

@@ -92,11 +92,17 @@ def _spans(telemetry: dict[str, Any]) -> Iterator[Span]:
         for scope in resource["scopeSpans"]:
             for span in scope["spans"]:
                 yield Span(
-                    name=span["name"], service=service, trace_id=span["traceId"], span_id=span["spanId"],
-                    parent_id=span.get("parentSpanId", ""), kind=span.get("kind", 0),
-                    start_ns=int(span["startTimeUnixNano"]), end_ns=int(span["endTimeUnixNano"]),
-                    status=span.get("status", {}).get("code", 0), attributes=_attributes(span),
-                )  # fmt: skip
+                    name=span["name"],
+                    service=service,
+                    trace_id=span["traceId"],
+                    span_id=span["spanId"],
+                    parent_id=span.get("parentSpanId", ""),
+                    kind=span.get("kind", 0),
+                    start_ns=int(span["startTimeUnixNano"]),
+                    end_ns=int(span["endTimeUnixNano"]),
+                    status=span.get("status", {}).get("code", 0),
+                    attributes=_attributes(span),
+                )
 
 
 def _attributes(holder: dict[str, Any]) -> dict[str, Any]:

@@ -110,9 +110,11 @@ def etcd_cluster() -> Iterator[Sequence[Etcd]]:
             member.process.answers = partial(_listens, peer)
             stack.enter_context(running(member.process))
         shell.wait_until(
-            lambda: all(answers() for answers in ready), what="The members did not find each other",
-            timeout_s=START_TIMEOUT_S, every_s=0.1,
-        )  # fmt: skip
+            lambda: all(answers() for answers in ready),
+            what="The members did not find each other",
+            timeout_s=START_TIMEOUT_S,
+            every_s=0.1,
+        )
         for member, answers in zip(members, ready, strict=True):
             member.process.answers = answers
         yield members
@@ -135,11 +137,25 @@ def _member(
     (client,) = free_ports(1)
     url = f"{'https' if authority else 'http'}://127.0.0.1:{client}"
     argv: list[object] = [
-        tool("etcd"), "--name", name, "--data-dir", f"{folder}/{name}", "--unsafe-no-fsync", "--log-level", "warn",
-        "--listen-client-urls", url, "--advertise-client-urls", url,
-        "--listen-peer-urls", peers[name], "--initial-advertise-peer-urls", peers[name],
-        "--initial-cluster", ",".join(f"{member}={peer}" for member, peer in peers.items()),
-    ]  # fmt: skip
+        tool("etcd"),
+        "--name",
+        name,
+        "--data-dir",
+        f"{folder}/{name}",
+        "--unsafe-no-fsync",
+        "--log-level",
+        "warn",
+        "--listen-client-urls",
+        url,
+        "--advertise-client-urls",
+        url,
+        "--listen-peer-urls",
+        peers[name],
+        "--initial-advertise-peer-urls",
+        peers[name],
+        "--initial-cluster",
+        ",".join(f"{member}={peer}" for member, peer in peers.items()),
+    ]
     ca_file = trust = None
     if authority:
         pki, ca_file = authority.folder, authority.certificate

@@ -35,11 +35,17 @@ ADMIN = {"username": "admin", "password": "admin", "client_id": "admin-cli", "gr
 RUNNER = "io.quarkus.bootstrap"
 # The Java options of kc.sh, with a small heap and a quick start. Not kc.sh itself: its Java process would outlive it.
 JAVA = (
-    "-Xms64m", "-Xmx384m", "-XX:MaxMetaspaceSize=256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-    "--add-opens=java.base/java.util=ALL-UNNAMED", "--add-opens=java.base/java.util.concurrent=ALL-UNNAMED",
-    "--add-opens=java.base/java.security=ALL-UNNAMED", "-Djava.util.logging.manager=org.jboss.logmanager.LogManager",
+    "-Xms64m",
+    "-Xmx384m",
+    "-XX:MaxMetaspaceSize=256m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "--add-opens=java.base/java.util=ALL-UNNAMED",
+    "--add-opens=java.base/java.util.concurrent=ALL-UNNAMED",
+    "--add-opens=java.base/java.security=ALL-UNNAMED",
+    "-Djava.util.logging.manager=org.jboss.logmanager.LogManager",
     f"-Djava.util.concurrent.ForkJoinPool.common.threadFactory={RUNNER}.forkjoin.QuarkusForkJoinWorkerThreadFactory",
-)  # fmt: skip
+)
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -76,9 +82,11 @@ class Keycloak:
     def rotate_keys(self, realm: str = REALM) -> None:
         """Sign with a new key from then on; the old key stays published."""
         key = {
-            "name": "rotated", "providerId": "rsa-generated", "providerType": "org.keycloak.keys.KeyProvider",
+            "name": "rotated",
+            "providerId": "rsa-generated",
+            "providerType": "org.keycloak.keys.KeyProvider",
             "config": {"priority": ["1000"], "algorithm": ["RS256"], "keySize": ["2048"]},
-        }  # fmt: skip
+        }
         self.admin("POST", f"/{realm}/components", key)
 
     def admin(self, method: str, path: str, body: object = None) -> Any:
@@ -114,11 +122,23 @@ def keycloak() -> Iterator[Keycloak]:
         shutil.copytree(local_paths().checkout / "helm/charts/soma-infra/files/auth/realms", home / "data" / "import")
         port, management = free_ports(2)
         argv = [
-            tool("java"), *JAVA, f"-Dkc.home.dir={home}", f"-Djboss.server.config.dir={home}/conf",
-            "-cp", f"{home}/lib/quarkus-run.jar", f"{RUNNER}.runner.QuarkusEntryPoint",
-            "start", "--optimized", "--import-realm", "--cache=local", "--hostname-strict=false",
-            "--http-enabled=true", f"--http-host={HOST}", f"--http-port={port}", f"--http-management-port={management}",
-        ]  # fmt: skip
+            tool("java"),
+            *JAVA,
+            f"-Dkc.home.dir={home}",
+            f"-Djboss.server.config.dir={home}/conf",
+            "-cp",
+            f"{home}/lib/quarkus-run.jar",
+            f"{RUNNER}.runner.QuarkusEntryPoint",
+            "start",
+            "--optimized",
+            "--import-realm",
+            "--cache=local",
+            "--hostname-strict=false",
+            "--http-enabled=true",
+            f"--http-host={HOST}",
+            f"--http-port={port}",
+            f"--http-management-port={management}",
+        ]
         env = {"KC_BOOTSTRAP_ADMIN_USERNAME": ADMIN["username"], "KC_BOOTSTRAP_ADMIN_PASSWORD": ADMIN["password"]}
         ready = http_answers(f"http://{HOST}:{management}/health/ready")
         process = ServerProcess(argv, Path(home) / "keycloak.log", ready, env, start_timeout_s=300)

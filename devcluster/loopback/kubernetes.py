@@ -71,21 +71,39 @@ def api_server(audit_policy: Path = AUDIT_POLICY) -> Iterator[ApiServer]:
         (folder / "kubeconfig").write_text(authority.kubeconfig("admin", url))
         argv = [
             tool("kube-apiserver"),
-            f"--etcd-servers={store.url}", "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
-            f"--secure-port={port}", "--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.96.0.0/16",
-            f"--tls-cert-file={pki}/apiserver.crt", f"--tls-private-key-file={pki}/apiserver.key",
-            f"--client-ca-file={pki}/ca.crt", f"--token-auth-file={pki}/tokens.csv", "--authorization-mode=RBAC",
-            f"--service-account-key-file={pki}/sa.pub", f"--service-account-signing-key-file={pki}/sa.key",
-            f"--service-account-issuer={url}", f"--service-account-jwks-uri={url}/openid/v1/jwks",
-            f"--audit-policy-file={audit_policy}", f"--audit-log-path={folder}/audit.log",
+            f"--etcd-servers={store.url}",
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            f"--secure-port={port}",
+            "--endpoint-reconciler-type=none",
+            "--service-cluster-ip-range=10.96.0.0/16",
+            f"--tls-cert-file={pki}/apiserver.crt",
+            f"--tls-private-key-file={pki}/apiserver.key",
+            f"--client-ca-file={pki}/ca.crt",
+            f"--token-auth-file={pki}/tokens.csv",
+            "--authorization-mode=RBAC",
+            f"--service-account-key-file={pki}/sa.pub",
+            f"--service-account-signing-key-file={pki}/sa.key",
+            f"--service-account-issuer={url}",
+            f"--service-account-jwks-uri={url}/openid/v1/jwks",
+            f"--audit-policy-file={audit_policy}",
+            f"--audit-log-path={folder}/audit.log",
             "--audit-log-maxsize=10000",
-            f"--cert-dir={pki}", "--profiling=false", "--shutdown-delay-duration=0s",
-        ]  # fmt: skip
+            f"--cert-dir={pki}",
+            "--profiling=false",
+            "--shutdown-delay-duration=0s",
+        ]
         trust = ssl.create_default_context(cafile=str(authority.certificate))
         server = ServerProcess(argv, folder / "kube-apiserver.log", http_answers(f"{url}/readyz", trust, token))
         with running(store.process), running(server):
             yield ApiServer(
-                url=url, kubeconfig=folder / "kubeconfig", ca_file=authority.certificate, token=token,
-                jwks_url=f"{url}/openid/v1/jwks", issuer=url, audit_log=folder / "audit.log",
-                etcd=store.process, process=server,
-            )  # fmt: skip
+                url=url,
+                kubeconfig=folder / "kubeconfig",
+                ca_file=authority.certificate,
+                token=token,
+                jwks_url=f"{url}/openid/v1/jwks",
+                issuer=url,
+                audit_log=folder / "audit.log",
+                etcd=store.process,
+                process=server,
+            )

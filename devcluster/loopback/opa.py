@@ -43,6 +43,6 @@ def opa(policies: Path) -> Iterator[Opa]:
         argv = [tool("opa"), "run", "--server", f"--addr=127.0.0.1:{port}", "--log-level=error"]
         process = ServerProcess(
             [*argv, "--ignore=*_test.rego", policies], folder / "opa.log", http_answers(f"{url}/health")
-        )  # fmt: skip
+        )
         with running(process):
             yield Opa(url, process)

@@ -134,14 +134,26 @@ def redis_cluster(*, password: str = "", tls: bool = False) -> Iterator[Sequence
         buses = free_ports(3)
         nodes = [
             _server(
-                folder, f"node-{number}",
-                ["--cluster-enabled", "yes", "--cluster-config-file", folder / f"node-{number}.conf",
-                 "--cluster-port", bus, "--cluster-node-timeout", FAILURE_TIMEOUT_MS, "--masterauth", password,
-                 *(["--tls-cluster", "yes"] if tls else [])],
-                password=password, ca_file=ca_file,
+                folder,
+                f"node-{number}",
+                [
+                    "--cluster-enabled",
+                    "yes",
+                    "--cluster-config-file",
+                    folder / f"node-{number}.conf",
+                    "--cluster-port",
+                    bus,
+                    "--cluster-node-timeout",
+                    FAILURE_TIMEOUT_MS,
+                    "--masterauth",
+                    password,
+                    *(["--tls-cluster", "yes"] if tls else []),
+                ],
+                password=password,
+                ca_file=ca_file,
             )
             for number, bus in enumerate(buses, start=1)
-        ]  # fmt: skip
+        ]
         for node in nodes:
             stack.enter_context(running(node.process))
         nodes[0].command("--cluster", "create", *(f"{HOST}:{node.port}" for node in nodes), "--cluster-yes")

@@ -63,8 +63,11 @@ class ServerProcess:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *map(str, self.argv)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=tools_in_path(**self.env),
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=tools_in_path(**self.env),
+            )
         try:
             what = f"{self.log.stem} did not become ready"
             shell.wait_until(self._answers, what=what, timeout_s=self.start_timeout_s, every_s=0.1)

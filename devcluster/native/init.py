@@ -43,8 +43,10 @@ def connect() -> None:
     """Set the node's address once the host has created the veth pair; no default route is set."""
     shell.wait_until(
         lambda: NODE_LINK in {name for _, name in socket.if_nameindex()},
-        what="The link to the host did not appear", timeout_s=30, every_s=0.02,
-    )  # fmt: skip
+        what="The link to the host did not appear",
+        timeout_s=30,
+        every_s=0.02,
+    )
     shell.run(["ip", "link", "set", "lo", "up"])
     shell.run(["ip", "address", "add", f"{NODE_ADDRESS}/{LINK_BITS}", "dev", NODE_LINK])
     shell.run(["ip", "link", "set", NODE_LINK, "up"])

@@ -79,14 +79,20 @@ def start(layout: Layout, binaries: Path, checkout: Path) -> None:
     with (layout.logs / "init.log").open("ab") as log:
         outer = subprocess.Popen(
             ["sh", "-c", join, str(cgroups.create()), *unshare, *init],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
             env=inherited(PYTHONPATH=str(checkout), PYTHONDONTWRITEBYTECODE="1"),
-        )  # fmt: skip
+        )
     children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
     shell.wait_until(
-        lambda: bool(children.read_text().split()) and _unshared(children), what="The namespaces were not created",
-        timeout_s=10, every_s=0.01,
-    )  # fmt: skip
+        lambda: bool(children.read_text().split()) and _unshared(children),
+        what="The namespaces were not created",
+        timeout_s=10,
+        every_s=0.01,
+    )
     network.connect(int(children.read_text().split()[0]))
     layout.anchor.write_text(identity(outer.pid))
 

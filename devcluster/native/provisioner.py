@@ -60,11 +60,14 @@ def render_volume(claim: dict[str, Any], folder: Path) -> Json:
             "local": {"path": str(folder)},
             "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [on_node]}]}},
             "claimRef": {
-                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": metadata["name"],
-                "namespace": metadata["namespace"], "uid": metadata["uid"],
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "name": metadata["name"],
+                "namespace": metadata["namespace"],
+                "uid": metadata["uid"],
             },
         },
-    }  # fmt: skip
+    }
 
 
 @dataclass(frozen=True, slots=True)

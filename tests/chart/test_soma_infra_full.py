@@ -16,8 +16,13 @@ from tests.chart.restricted import pod_specs
 CHART = "soma-infra"
 # Each component, and the name that its Service and its workload have.
 COMPONENTS = {
-    "redis": "redis", "etcd": "etcd", "kafka": "kafka", "auth": "auth", "vault": "vault", "collector": "otel-collector",
-}  # fmt: skip
+    "redis": "redis",
+    "etcd": "etcd",
+    "kafka": "kafka",
+    "auth": "auth",
+    "vault": "vault",
+    "collector": "otel-collector",
+}
 
 
 @pytest.fixture(scope="module")

@@ -72,8 +72,14 @@ def charts(brain: Brain, root: Path, *settings: str) -> None:
 
 
 def schema_of(brain: Brain) -> int:
-    words = ("psql", "--host=/var/run/postgresql", "--username=postgres", "--dbname=somabrain", "--tuples-only",
-             "--command=SELECT current FROM schema_info")  # fmt: skip
+    words = (
+        "psql",
+        "--host=/var/run/postgresql",
+        "--username=postgres",
+        "--dbname=somabrain",
+        "--tuples-only",
+        "--command=SELECT current FROM schema_info",
+    )
     return int(brain.kubectl("exec", "-n", brain.namespace, "postgresql-0", "--", *words))
 
 

@@ -15,10 +15,16 @@ from devcluster.loopback import Collector, collector
 def send(server: Collector, span_id: str) -> None:
     """Send one span by OTLP over HTTP."""
     span = {
-        "traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": span_id, "parentSpanId": "b7ad6b7169203331",
-        "name": "recall", "kind": 2, "startTimeUnixNano": "1", "endTimeUnixNano": "3", "status": {"code": 1},
+        "traceId": "0af7651916cd43dd8448eb211c80319c",
+        "spanId": span_id,
+        "parentSpanId": "b7ad6b7169203331",
+        "name": "recall",
+        "kind": 2,
+        "startTimeUnixNano": "1",
+        "endTimeUnixNano": "3",
+        "status": {"code": 1},
         "attributes": [{"key": "found", "value": {"intValue": "7"}}],
-    }  # fmt: skip
+    }
     resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "sb"}}]}
     body = {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]}
     request = urllib.request.Request(

@@ -33,7 +33,7 @@ class Dependency:
     stop: Action
     start: Action
     max_answer_age_s: float | None = None
-    """How long its answer may be used: after that no call is admitted without it. None: it does not admit calls."""
+    """Longest use of its answer: after that no call is admitted without it. None: it does not admit calls."""
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def written(member: Etcd, key: str, value: str) -> bool:
-    """Whether a member accepted a value; no member does while a leader is being elected."""
+    """Return whether a member accepted a value; no member does while a leader is being elected."""
     try:
         member.put(key, value)
     except urllib.error.HTTPError:

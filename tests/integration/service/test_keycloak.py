@@ -138,7 +138,7 @@ REFUSED: dict[str, tuple[Callable[[Keycloak], str | None], str, str]] = {
     "HS256 with the public key": (signed_with_the_public_key, "inactive", "wrong_algorithm"),
     "tampered": (tampered, "inactive", "wrong_signature"),
 }
-"""How each is made, and its cause by introspection and by keys."""
+"""Request that makes each, and its cause by introspection and by keys."""
 
 
 def failures(running: ServiceProcess, cause: str) -> float:

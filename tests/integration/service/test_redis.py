@@ -303,9 +303,15 @@ async def test_a_renewed_authority_of_redis_is_followed_without_a_restart(tmp_pa
         async with opened(server.url, ca_file=trusted) as counting:
             assert not await counting.get("k")
             server.command(
-                "CONFIG", "SET", "tls-cert-file", renewed.folder / "redis.crt",
-                "tls-key-file", renewed.folder / "redis.key", "tls-ca-cert-file", renewed.certificate,
-            )  # fmt: skip
+                "CONFIG",
+                "SET",
+                "tls-cert-file",
+                renewed.folder / "redis.crt",
+                "tls-key-file",
+                renewed.folder / "redis.key",
+                "tls-ca-cert-file",
+                renewed.certificate,
+            )
             await asyncio.to_thread(drop_clients, replace(server, ca_file=renewed.certificate))
             await counting.until(False)
             trusted.write_text(server.ca_file.read_text() + renewed.certificate.read_text())

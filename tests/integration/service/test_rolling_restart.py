@@ -23,7 +23,7 @@ NAME = "brain-headless.test"
 REPLICAS = 3
 WORKERS = 8
 LAG_S = 0.5
-"""How long after the pod the name servers learn that it stops."""
+"""Delay after which the name servers learn that a pod stops."""
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ class Load:
 
 
 def handled(running: ServiceProcess) -> float:
-    """How many calls a replica has answered with OK."""
+    """Return the number of calls that a replica has answered with OK."""
     lines = running.get("/metrics")[1].splitlines()
     return sum(
         float(line.split()[-1]) for line in lines if line.startswith("grpc_server_handled_total{") and "OK" in line

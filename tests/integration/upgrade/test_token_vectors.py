@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from somabrain_client import MemoryClient, NamespaceStatistics, RecallResult
 from devcluster.previous_release import PreviousRelease
+from somabrain_client import MemoryClient, NamespaceStatistics, RecallResult
 from tests.integration.conftest import Clone
 from tests.integration.service.service_process import run, service
 

@@ -60,7 +60,11 @@ def test_the_volume_is_bound_to_its_claim_alone() -> None:
     """The volume names the claim's uid, so that a later claim of the same name does not get old data."""
     spec = render_volume(claim(), Path("/v/pvc-u1"))["spec"]  # type: ignore[call-overload, index]
     assert spec["claimRef"] == {  # type: ignore[call-overload, index]
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "infra", "name": "data", "uid": "u1",
-    }  # fmt: skip
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "namespace": "infra",
+        "name": "data",
+        "uid": "u1",
+    }
     assert spec["local"] == {"path": "/v/pvc-u1"}  # type: ignore[call-overload, index]
     assert spec["capacity"] == {"storage": "1Gi"}  # type: ignore[call-overload, index]
