@@ -43,7 +43,7 @@ def blobs(path: Path) -> dict[str, bytes]:
 
 def test_configuration_and_layers_keep_their_bytes_and_order(tmp_path: Path) -> None:
     """Every descriptor from the index down names a blob with its digest and size; a repeated layer is there once."""
-    layers: dict[str, bytes | str] = {"1/layer.tar": LAYER, "2/layer.tar": UPPER, "3/layer.tar": "../1/layer.tar"}
+    layers: dict[str, bytes | str] = {"1/layer.tar": LAYER, "2/layer.tar": UPPER, "3/layer.tar": "../2/layer.tar"}
     source = docker_archive(tmp_path / "docker.tar", layers)
     assert not is_oci_layout(source)
     convert(source, tmp_path / "oci.tar", NAME)
@@ -59,13 +59,13 @@ def test_configuration_and_layers_keep_their_bytes_and_order(tmp_path: Path) -> 
     (entry,) = json.loads(files["index.json"])["manifests"]
     manifest = json.loads(read(entry))
     assert read(manifest["config"]) == CONFIG
-    assert [read(layer) for layer in manifest["layers"]] == [LAYER, UPPER, LAYER]
+    assert [read(layer) for layer in manifest["layers"]] == [LAYER, UPPER, UPPER]
     assert entry["annotations"]["io.containerd.image.name"] == NAME
     assert Archive.read(NAME, tmp_path / "oci.tar").digest == entry["digest"]
 
 
 def test_a_layout_of_the_image_builder_is_recognized(tmp_path: Path) -> None:
-    """What is an OCI layout already is not taken for a Docker archive."""
+    """An image that is an OCI layout already is not taken for a Docker archive."""
     (tmp_path / "tool").write_bytes(b"\x7fELF")
     write_single_binary(tmp_path / "image.tar", NAME, tmp_path / "tool", "amd64")
     assert is_oci_layout(tmp_path / "image.tar")

@@ -1,4 +1,4 @@
-"""What the kind provider says and does where no engine answers, and what its builds are given."""
+"""Sentences of the kind provider where no engine answers, and the inputs of its builds."""
 
 import re
 from pathlib import Path
