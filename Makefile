@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 PY := .venv/bin/python
-LOCAL := PYTHONPATH=scripts python3 -m somabrain_local
+LOCAL := python3 -m devcluster
 VENV := .venv/.installed
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/somabrain
 export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
@@ -104,6 +104,9 @@ bench-recall: $(VENV) ## Measure evidence recall: make bench-recall DATA=FILE (O
 
 bench-word-pieces: $(VENV) ## Measure the comparison of a query's word pieces with those of a shortlist
 	@$(PY) bench/bench_word_pieces.py $(OPTIONS)
+
+bench-token-vectors: $(VENV) ## Measure bytes of token vectors, and Recall with them in memory and in PostgreSQL (OPTIONS="--turns FILE")
+	@$(PY) bench/bench_token_vectors.py $(OPTIONS)
 
 bench-chain: $(VENV) ## Measure the cost of authentication, quota, policy and tracing for a Recall
 	@$(LOCAL) tools opa keycloak otelcol

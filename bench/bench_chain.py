@@ -22,8 +22,8 @@ from bench.load_generator import HEADER, Figures, LoadGenerator
 from bench.server import Server, somabrain
 from bench.synthetic_data import QUESTION_WORDS, TEXT_WORDS, texts, vectors
 from common.config.settings import DatabaseSettings
+from devcluster.loopback import collector, keycloak, opa
 from somabrain_client import MemoryClient, MemoryDraft
-from somabrain_local.loopback import collector, keycloak, opa
 from somabrain_service.admin.embedded_postgres import embedded_database
 from somabrain_service.admin.migrate import migrate
 

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from bench.image_weight import Layer, dependents, layers, rows, shared, weights
 from bench.pod_startup import Pods
+from devcluster.environment import local_paths
+from devcluster.images.table import CLUSTER_IMAGES, project_images
 from examples.kubectl import ROOT, Kubectl, Object, run
-from somabrain_local.environment import local_paths
-from somabrain_local.images.table import CLUSTER_IMAGES, project_images
 from tests.e2e.support.brains import DATABASE, MIGRATION
 from tests.e2e.support.database import INFRA
 from tests.e2e.support.images import provider

@@ -27,7 +27,7 @@ from bench import controllers
 from bench.controllers import BRAINS, DEPLOYMENTS
 from bench.plot import Line, plot
 from bench.process import usage
-from somabrain_local.loopback import api_server
+from devcluster.loopback import api_server
 from tests.integration.operator.api import Api, api_of
 from tests.integration.operator.chart import SYSTEM, account_of, install
 from tests.integration.operator.process import Operator, operator, plain_operator

@@ -23,7 +23,7 @@ from typing import Any
 
 import aiohttp
 
-from somabrain_local.loopback import ApiServer
+from devcluster.loopback import ApiServer
 
 Object = dict[str, Any]
 HASH = "pod-template-hash"

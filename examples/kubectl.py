@@ -27,7 +27,7 @@ class Kubectl(kubectl.Kubectl):
         Raises:
             CommandFailed: the cluster does not answer; the message tells how to create it.
         """
-        kubectl = cls(Path(run(sys.executable, "-m", "somabrain_local", "kubeconfig", cwd=ROOT).strip()))
+        kubectl = cls(Path(run(sys.executable, "-m", "devcluster", "kubeconfig", cwd=ROOT).strip()))
         try:
             kubectl("get", "--raw", "/readyz", "--request-timeout=5s", timeout_s=10)
         except CommandFailed as exc:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from somabrain_local.images.table import DATABASE, PLATFORM
+from devcluster.images.table import DATABASE, PLATFORM
 from tests.chart.conftest import ROOT, HelmRefused, Manifest, Render
 from tests.chart.restricted import pod_specs
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.environment import inherited, local_paths
 from examples.kubectl import ROOT, Kubectl
-from somabrain_local.environment import inherited, local_paths
 
 pytestmark = pytest.mark.timeout(1200)
 

@@ -20,7 +20,7 @@ from lightkube.core.exceptions import ApiError
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.types import CascadeType, PatchType
 
-from somabrain_local.loopback import ApiServer
+from devcluster.loopback import ApiServer
 from somabrain_operator.kube.kinds import BRAIN, CHILDREN, EVENT, LEASE, POD, SECRET
 
 Object = dict[str, Any]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from somabrain_local.environment import local_paths
+from devcluster.environment import local_paths
 from somabrain_operator.kube.objects import condition, text
 from tests.integration.operator.api import Api, Object, eventually
 

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from lightkube.types import PatchType
 
-from somabrain_local import previous_release
-from somabrain_local.environment import local_paths
-from somabrain_local.loopback import api_server
-from somabrain_local.progress import Progress
+from devcluster import previous_release
+from devcluster.environment import local_paths
+from devcluster.loopback import api_server
+from devcluster.progress import Progress
 from tests.integration.operator.api import KINDS, Api, Object, Refused, api_of, eventually
 from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, wait_for_kind

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 import yaml
 
+from devcluster import previous_release
+from devcluster.environment import local_paths
+from devcluster.loopback import api_server
+from devcluster.progress import Progress
 from somabrain_client.kubectl.status_tree import render_tree
-from somabrain_local import previous_release
-from somabrain_local.environment import local_paths
-from somabrain_local.loopback import api_server
-from somabrain_local.progress import Progress
 from somabrain_operator.kube.names import GROUP, KIND
 from tests.integration.operator.api import Api, Object, api_of
 from tests.integration.operator.brains import Brain, ControllerStub

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from somabrain_local.crds import CERTIFICATE, EXTERNAL_SECRET, GRPC_ROUTE, from_module
-from somabrain_local.loopback import api_server
+from devcluster.crds import CERTIFICATE, EXTERNAL_SECRET, GRPC_ROUTE, from_module
+from devcluster.loopback import api_server
 from tests.integration.operator.api import Api, Object, api_of, eventually
 from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import ROOT, account_of, established, install, tool

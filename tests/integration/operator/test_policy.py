@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from somabrain_local.loopback.server_process import ServerProcess, free_ports, http_answers, running, tool
+from devcluster.loopback.server_process import ServerProcess, free_ports, http_answers, running, tool
 from somabrain_operator.api.v1alpha1.spec import Opa
 from somabrain_operator.render.opa import POLICY_FOLDER, render_opa_container
 

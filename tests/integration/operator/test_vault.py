@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from somabrain_local.loopback import Vault, vault
+from devcluster.loopback import Vault, vault
 from tests.integration.operator.api import Object, eventually
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
 from tests.integration.operator.chart import tool

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from somabrain_local.pki import CertificateAuthority
+from devcluster.pki import CertificateAuthority
 from tests.integration.operator.api import Api
 
 METADATA_NAME = "kubernetes.io/metadata.name"

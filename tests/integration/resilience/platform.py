@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from somabrain_local.loopback import Kafka, Keycloak, collector, etcd, kafka, keycloak, opa, redis
-from somabrain_local.loopback.keycloak import SERVICE
-from somabrain_local.loopback.server_process import ServerProcess, free_ports
+from devcluster.loopback import Kafka, Keycloak, collector, etcd, kafka, keycloak, opa, redis
+from devcluster.loopback.keycloak import SERVICE
+from devcluster.loopback.server_process import ServerProcess, free_ports
 from tests.integration.resilience.proxy import Proxy, proxy
 from tests.integration.service.postgres import Postgres, postgres
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from somabrain_local.pki import CertificateAuthority
+from devcluster.pki import CertificateAuthority
 
 AUDIENCE = "somabrain"
 

@@ -22,12 +22,12 @@ from pydantic import SecretStr
 
 from common.config.settings import EventsSettings
 from common.errors import Unavailable
+from devcluster.loopback import Kafka, kafka
+from devcluster.loopback.kafka import PASSWORD as KAFKA_PASSWORD
+from devcluster.loopback.kafka import USER as KAFKA_USER
+from devcluster.pki import CertificateAuthority
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2, memory_service_pb2_grpc
 from somabrain_client import ChangeType, MemoryClient, MemoryDraft
-from somabrain_local.loopback import Kafka, kafka
-from somabrain_local.loopback.kafka import PASSWORD as KAFKA_PASSWORD
-from somabrain_local.loopback.kafka import USER as KAFKA_USER
-from somabrain_local.pki import CertificateAuthority
 from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.events.cloudevents import FEED_START, OutboxCursor, build_deletion_event

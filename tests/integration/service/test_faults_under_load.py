@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.loopback.server_process import free_ports
 from somabrain_client import Change, ChangeType, Memory, MemoryClient, RetryPolicy
-from somabrain_local.loopback.server_process import free_ports
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.postgres import Postgres, postgres
 from tests.integration.service.service_process import ServiceProcess, service

@@ -17,10 +17,10 @@ from pydantic import SecretStr
 from common.config.settings import CacheSettings
 from common.errors import ConfigurationError, StoreUnavailable
 from common.utils.cache import Cache, CacheEntry, open_cache
-from somabrain_local import shell
-from somabrain_local.loopback import Redis, redis, redis_cluster, redis_sentinel
-from somabrain_local.loopback.server_process import tool
-from somabrain_local.pki import CertificateAuthority
+from devcluster import shell
+from devcluster.loopback import Redis, redis, redis_cluster, redis_sentinel
+from devcluster.loopback.server_process import tool
+from devcluster.pki import CertificateAuthority
 from somabrain_service.metrics import Metrics
 from tests.integration.service.delay_proxy import delay_proxy
 from tests.integration.service.service_process import service

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.loopback import Dns, dns
+from devcluster.loopback.server_process import free_ports
 from somabrain_client import CallError, MemoryClient
-from somabrain_local.loopback import Dns, dns
-from somabrain_local.loopback.server_process import free_ports
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import ServiceProcess, service
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
+from devcluster.pki import CertificateAuthority
 from somabrain_client import MemoryClient, RetryPolicy, Tls
 from somabrain_client.errors import UnavailableError
-from somabrain_local.pki import CertificateAuthority
 from tests.integration.service.issuer import Issuer, RenewedIssuer, issuer
 from tests.integration.service.service_process import ServiceProcess, run, service
 from tests.integration.service.waiting import until

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.loopback.server_process import free_ports
+from devcluster.previous_release import PreviousRelease
 from somabrain_client import Change, ChangeType, MemoryClient
-from somabrain_local.loopback.server_process import free_ports
-from somabrain_local.previous_release import PreviousRelease
 from tests.integration.conftest import Clone
 from tests.integration.service.service_process import ServiceProcess, environment, run, service
 
