@@ -159,15 +159,15 @@ def render_mcp_deployment(owner: Owner, spec: SomaBrainSpec, mcp: Mcp, image: st
 
 def _container(owner: Owner, spec: SomaBrainSpec, mcp: Mcp, image: str) -> dict[str, Json]:
     with_issuer = uses_cluster_issuer(spec)
-    variables: list[Json] = [
-        {"name": name, "value": value} for name, value in mcp_environment(owner, spec, mcp).items()
-    ]
+    settings = mcp_environment(owner, spec, mcp)
+    variables: list[dict[str, Json]] = [secrets_dir_variable(spec, MCP)]
+    variables += ({"name": name, "value": value} for name, value in settings.items())
     return {
         "name": MCP,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": list(COMMAND),
-        "env": [secrets_dir_variable(spec, MCP), *variables],
+        "env": [_without_empty_value(each) for each in variables],
         "ports": [
             {"name": MCP, "containerPort": mcp.port, "protocol": "TCP"},
             {"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"},
@@ -178,6 +178,11 @@ def _container(owner: Owner, spec: SomaBrainSpec, mcp: Mcp, image: str) -> dict[
         "securityContext": container_security(),
         "volumeMounts": [TMP_MOUNT, *settings_mount(spec, MCP), *((ISSUER_MOUNT,) if with_issuer else ())],
     }
+
+
+def _without_empty_value(variable: dict[str, Json]) -> dict[str, Json]:
+    """Return a variable as the API server stores it, which omits an empty value."""
+    return {field: value for field, value in variable.items() if value != ""}
 
 
 def render_mcp_network_policy(owner: Owner, spec: SomaBrainSpec, mcp: Mcp, policy: McpNetworkPolicy) -> Manifest:

@@ -144,6 +144,16 @@ def test_what_is_read_again_rolls_nothing_and_the_rest_rolls_the_pods_once() -> 
     assert authority[DEPLOYMENT] == before[DEPLOYMENT]
 
 
+def test_no_variable_has_an_empty_value() -> None:
+    """A variable without a value has no field for it: the API server omits an empty one, which would be drift for ever."""
+    bare = serving(mcp={"resourceUrl": "https://memory.example/mcp", "sameResource": True})
+    exchanged = serving(mcp={**MCP, "exchange": {**MCP["exchange"], "scope": ""}})
+    for state, name in ((bare, "SOMABRAIN_SECRETS_DIR"), (exchanged, "SOMABRAIN_MCP__EXCHANGE__SCOPE")):
+        (container,) = applied(state)[MCP_DEPLOYMENT]["spec"]["template"]["spec"]["containers"]
+        assert {"name": name} in container["env"]
+        assert all(each.get("value") != "" for each in container["env"])
+
+
 def test_an_image_without_it_is_refused() -> None:
     """An image of 0.1 has no MCP server: the spec is refused with the field and the remedy."""
     refused = conditions(observed(spec(version="0.1.0", mcp=MCP)))["ConfigValid"]
