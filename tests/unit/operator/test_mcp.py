@@ -145,7 +145,7 @@ def test_what_is_read_again_rolls_nothing_and_the_rest_rolls_the_pods_once() -> 
 
 
 def test_no_variable_has_an_empty_value() -> None:
-    """A variable without a value has no field for it: the API server omits an empty one, which would be drift for ever."""
+    """A variable without a value has no field for it: the API server omits an empty one, which would be drift."""
     bare = serving(mcp={"resourceUrl": "https://memory.example/mcp", "sameResource": True})
     exchanged = serving(mcp={**MCP, "exchange": {**MCP["exchange"], "scope": ""}})
     for state, name in ((bare, "SOMABRAIN_SECRETS_DIR"), (exchanged, "SOMABRAIN_MCP__EXCHANGE__SCOPE")):
