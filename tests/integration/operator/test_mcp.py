@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.integration.operator.api import eventually
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
@@ -118,3 +120,13 @@ def test_a_missing_client_secret_is_named_and_its_rotation_rolls_nothing(
     controller_stub.roll_out()
     brain.until("Ready", "True")
     assert brain.child("Deployment", "mcp")["spec"]["template"] == template
+
+
+def test_the_example_is_accepted_and_deployed(brain: Brain, controller_stub: ControllerStub) -> None:
+    """examples/mcp.yaml is stored as it is and leads to an MCP server, with its Secret."""
+    example = yaml.safe_load(Path("examples/mcp.yaml").read_text(encoding="utf-8"))
+    brain.secret("mcp-client", **{"client-id": "mcp", "client-secret": "swordfish"})
+    brain.apply(**example["spec"])
+    serve(controller_stub)
+    brain.until("Ready", "True")
+    assert brain.child("Deployment", "mcp")["spec"]["replicas"] == 2
