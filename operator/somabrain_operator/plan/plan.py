@@ -46,6 +46,8 @@ class Plan:
     """Seconds after which time alone changes the plan; None: only an event does."""
     deployment: Manifest | None = None
     """Rendered Deployment, once its step has run."""
+    mcp_deployment: Manifest | None = None
+    """Rendered Deployment of the MCP server, once its step has run; None as well without `spec.mcp`."""
     budget_overlap: str = ""
     """Overlap of others' PodDisruptionBudgets with the one of the spec, as a sentence; empty: no overlap."""
     failed: bool = False

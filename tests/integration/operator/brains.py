@@ -180,9 +180,9 @@ class ControllerStub:
         # The API server takes no other once there is one, and none after the completion.
         self.brain.api.status("Job", _name(job), self.brain.namespace, {"startTime": started, **status})
 
-    def roll_out(self, ready: int | None = None) -> Object:
+    def roll_out(self, ready: int | None = None, component: str = "server") -> Object:
         """As the Deployment controller: all pods have the current template, and `ready` of them are ready."""
-        live = eventually(self.brain.deployment, bool, "a Deployment")
+        live = eventually(lambda: self.brain.child("Deployment", component), bool, "a Deployment")
         replicas = live["spec"]["replicas"]
         ready_replicas = replicas if ready is None else ready
         progressing = {**_true("Progressing"), "reason": "NewReplicaSetAvailable", "message": ""}

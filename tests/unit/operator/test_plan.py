@@ -44,6 +44,7 @@ def test_the_steps_run_in_the_order_that_makes_them_safe() -> None:
         "add_deployment",
         "add_autoscaler",
         "add_disruption_budget_and_network_policy",
+        "add_mcp",
         "add_monitoring",
         "prune",
     ]
