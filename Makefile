@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 PY := .venv/bin/python
-LOCAL := PYTHONPATH=scripts python3 -m somabrain_local
+LOCAL := python3 -m devcluster
 VENV := .venv/.installed
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/somabrain
 export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
@@ -83,6 +83,10 @@ conformance: $(VENV) ## Run the store's tests against your PostgreSQL: make conf
 	@$(LOCAL) tools redis
 	@$(PY) -m tests.conformance --owner-dsn "$(OWNER_DSN)" --app-dsn "$(APP_DSN)" --worker-dsn "$(WORKER_DSN)" $(OPTIONS)
 
+mcp-conformance: $(VENV) ## Run the Model Context Protocol's own suites against the MCP server (installs them from the npm registry)
+	@$(LOCAL) tools opa
+	@$(PY) -m tests.mcp_conformance
+
 faults: $(VENV) ## Run two minutes of writes, recalls and watches while server and PostgreSQL are killed
 	@$(LOCAL) tools opa
 	@$(PY) -m pytest -s tests/integration/service/test_faults_under_load.py --faults-s 120
@@ -102,6 +106,9 @@ bench-versus: $(VENV) ## Compare server CPU per call with another revision: make
 bench-keys: $(VENV) ## Compare a get by key with one by name, and Recall with five conditions with one without
 	@$(PY) bench/bench_keys.py $(OPTIONS)
 
+bench-mcp: $(VENV) ## Compare server CPU of a Recall over MCP, both processes counted, with one over gRPC (OPTIONS="--lexical")
+	@$(PY) bench/bench_mcp.py $(OPTIONS)
+
 bench-peers: $(VENV) ## Compare speed with chroma and mem0, which it installs (OPTIONS="--memories 1000 --seconds 2")
 	@$(PY) bench/bench_peers.py $(OPTIONS)
 
@@ -112,6 +119,9 @@ bench-recall: $(VENV) ## Measure evidence recall: make bench-recall DATA=FILE (O
 
 bench-word-pieces: $(VENV) ## Measure the comparison of a query's word pieces with those of a shortlist
 	@$(PY) bench/bench_word_pieces.py $(OPTIONS)
+
+bench-token-vectors: $(VENV) ## Measure bytes of token vectors, and Recall with them in memory and in PostgreSQL (OPTIONS="--turns FILE")
+	@$(PY) bench/bench_token_vectors.py $(OPTIONS)
 
 bench-chain: $(VENV) ## Measure the cost of authentication, quota, policy and tracing for a Recall
 	@$(LOCAL) tools opa keycloak otelcol
@@ -184,7 +194,16 @@ lock: ## Compile requirements/*.txt from pyproject.toml
 	@scripts/lock.sh .venv/bin/uv
 
 proto: $(VENV) ## Generate stubs and descriptor from the contract
-	@proto/generate.sh $(CURDIR)/$(PY) $(CURDIR)/proto/gen $(CURDIR)/build/somabrain.binpb
+	@proto/generate.sh $(CURDIR)/$(PY) $(CURDIR)/proto/gen $(CURDIR)/proto/somabrain.binpb
+
+docs-site: $(VENV) ## Build the documentation site in build/site; a link that leads nowhere is an error
+	@.venv/bin/uv venv --quiet --allow-existing $(CACHE)/docs-site
+	@VIRTUAL_ENV=$(CACHE)/docs-site .venv/bin/uv pip sync --quiet --require-hashes requirements/docs.txt
+	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=scripts:. $(CACHE)/docs-site/bin/python -m docs_site build/site
+
+pictures: $(VENV) ## Draw README's pictures from what the programs print
+	@$(LOCAL) tools etcd kubernetes kubectl helm
+	@$(PY) -m tests.pictures docs
 
 format: $(VENV) ## Format the code
 	@.venv/bin/ruff check --fix --quiet; .venv/bin/ruff format --quiet

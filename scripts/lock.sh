@@ -12,11 +12,14 @@ compile() { # FILE ARGUMENTS...
   echo "locked $file: $(grep -c '==' "$file") packages"
 }
 compile operator --extra operator "$@"
-compile service --extra service --extra migrate "$@"
+compile service --extra service --extra migrate --extra mcp "$@"
 # Not every extra: the frameworks of the adapters conflict with each other. LangGraph's interface is small and alone here.
-compile dev --extra operator --extra service --extra migrate --extra embedded --extra client --extra langgraph --group dev "$@"
+compile dev --extra operator --extra service --extra migrate --extra embedded --extra client --extra mcp \
+  --extra langgraph --group dev "$@"
 "$uv" pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url \
   --no-emit-find-links --constraint requirements/dev.txt --output-file requirements/build.txt "$@" requirements/build.in
+"$uv" pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url \
+  --no-emit-find-links --output-file requirements/docs.txt "$@" requirements/docs.in
 
 # An environment per adapter: the client with the extra of that name, the versions that its tests are run with, and pytest.
 for file in requirements/integrations/*.in; do

@@ -87,7 +87,10 @@ class SyncMemoryClient:
         tls: Tls | None = None,
         use_http_proxy: bool = False,
     ) -> None:
-        """Start the event loop; the channel connects on first use. The arguments are those of `MemoryClient`."""
+        """Start the event loop; the channel connects on first use. The arguments are those of `MemoryClient`.
+
+        `traceparent` is not one of them: calls run in a thread that has no context of the caller.
+        """
         self._fork_guard = ForkGuard()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="somabrain-client", daemon=True)
@@ -170,4 +173,6 @@ class SyncMemoryClient:
     batch_forget = _blocking(MemoryClient.batch_forget)
     watch = _iterating(MemoryClient.watch)
     export = _iterating(MemoryClient.export)
+    list_page = _blocking(MemoryClient.list_page)
+    session_page = _blocking(MemoryClient.session_page)
     list = _iterating(MemoryClient.list)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import structlog
 
+from common.aio.stop_signals import stop_on_signals
 from common.config.rotation import CurrentSettings, secret_value
-from common.config.settings import Settings
+from common.config.settings import EventsSettings, Settings, TlsSettings
 from common.errors import ConfigurationError
 from common.net.http_server import http_server
 from common.utils.auth_client import open_authenticator
@@ -25,7 +25,6 @@ from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.database_clock import DatabaseClock
 from somabrain_service.encoders.instrumented import instrumented
 from somabrain_service.encoders.open import open_encoders
-from somabrain_service.events.kafka_health import KafkaHealth
 from somabrain_service.flags.open import open_flags
 from somabrain_service.interceptors.chain import InterceptorChain, build_interceptors
 from somabrain_service.interceptors.rate_limiter import RateLimiter
@@ -35,12 +34,15 @@ from somabrain_service.server.grpc import HealthService, bind, make_server
 from somabrain_service.server.http import make_app
 from somabrain_service.server.readiness import Readiness
 from somabrain_service.server.supervision import supervise
-from somabrain_service.server.tls import CertificateWatcher
 from somabrain_service.store import kernel
 from somabrain_service.store.open import open_store
 from somabrain_service.store.postgres.storage_quota import StorageQuota
 
-_log = structlog.get_logger(__name__)
+if TYPE_CHECKING:
+    from somabrain_service.events.kafka_health import KafkaHealth
+    from somabrain_service.server.tls import CertificateWatcher
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 async def serve(settings: Settings, adapt: Callable[[Settings], Settings] | None = None) -> None:
@@ -56,12 +58,12 @@ async def serve(settings: Settings, adapt: Callable[[Settings], Settings] | None
     if settings.postgres_dsn is None:
         raise ConfigurationError("postgres_dsn: is required; set SOMABRAIN_POSTGRES_DSN to a URL of the app role.")
     stop_requested = asyncio.Event()
-    _stop_on_signals(stop_requested)
+    stop_on_signals(stop_requested)
     if settings.auth.mode == "none":
         _log.warning("authentication disabled", reason="auth.mode=none", tenant=settings.auth.anonymous_tenant)
     metrics, health = Metrics(), HealthService()
     tls, rotated = settings.grpc.tls, CurrentSettings(settings, adapt=adapt)
-    certificates = CertificateWatcher(tls, metrics) if tls.cert_file else None
+    certificates = _certificate_watcher(tls, metrics)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(tracing(settings.trace, version("somabrain"), lambda: rotated.get().trace))
         authn = await stack.enter_async_context(
@@ -100,7 +102,7 @@ async def serve(settings: Settings, adapt: Callable[[Settings], Settings] | None
         def sample_store() -> None:
             metrics.record_store(store.connections(), store.index_stats())
 
-        kafka = KafkaHealth(settings.events, lambda: rotated.get().events) if settings.events.brokers else None
+        kafka = _kafka_health(settings.events, lambda: rotated.get().events)
         dependencies = {
             **authn.checks(),
             **flags.checks(),
@@ -160,6 +162,25 @@ async def serve(settings: Settings, adapt: Callable[[Settings], Settings] | None
     _log.info("stopped")
 
 
+# Libraries that not every process uses are imported where they are, because imports are most of a start.
+
+
+def _certificate_watcher(tls: TlsSettings, metrics: Metrics) -> CertificateWatcher | None:
+    if not tls.cert_file:
+        return None
+    from somabrain_service.server.tls import CertificateWatcher
+
+    return CertificateWatcher(tls, metrics)
+
+
+def _kafka_health(events: EventsSettings, current: Callable[[], EventsSettings]) -> KafkaHealth | None:
+    if not events.brokers:
+        return None
+    from somabrain_service.events.kafka_health import KafkaHealth
+
+    return KafkaHealth(events, current)
+
+
 def with_result_cache(context: AppContext, cache: Cache | None) -> AppContext:
     """Return the context with ranker and query vectors cached in Redis; unchanged if `cache` is None."""
     if cache is None:
@@ -169,18 +190,3 @@ def with_result_cache(context: AppContext, cache: Cache | None) -> AppContext:
         ranker=CachedRanker(context.ranker, cache),
         query_vectors=CachedQueryVectors(context.query_vectors, cache),
     )
-
-
-def _stop_on_signals(stop_requested: asyncio.Event) -> None:
-    """Shut down gracefully at the first signal, exit at once at the second."""
-
-    def on_signal(number: signal.Signals) -> None:
-        if stop_requested.is_set():
-            _log.warning("second signal, exiting at once", signal=number.name)
-            os._exit(128 + number)
-        _log.info("shutdown requested", signal=number.name)
-        stop_requested.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)

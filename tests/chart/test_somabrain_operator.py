@@ -50,8 +50,8 @@ def test_only_what_is_pruned_may_be_deleted(render: Render) -> None:
     (role,) = of_kind(render(CHART), "ClusterRole")
     deletable = {resource for rule in role["rules"] if "delete" in rule["verbs"] for resource in rule["resources"]}
     assert deletable == {
-        "configmaps", "jobs", "poddisruptionbudgets", "horizontalpodautoscalers", "networkpolicies",
-        "servicemonitors", "prometheusrules",
+        "configmaps", "deployments", "jobs", "poddisruptionbudgets", "horizontalpodautoscalers", "networkpolicies",
+        "servicemonitors", "prometheusrules", "services",
     }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs
 
 from common.config.settings import DatabaseSettings
-from somabrain_local.loopback import Opa, opa
+from devcluster.loopback import Opa, opa
 from somabrain_service.admin.embedded_postgres import embedded_database
 from somabrain_service.admin.migrate import migrate
 from tests.integration.service.service_process import ServiceProcess, service
@@ -49,9 +49,14 @@ class IdentityService:
         if tenant is None:
             return {"active": False}
         return {
-            "active": True, "iss": self.url, "aud": AUDIENCE, "sub": f"agent-of-{tenant}", "tenant": tenant,
-            "exp": time.time() + 3600, "token_type": "Bearer",
-        }  # fmt: skip
+            "active": True,
+            "iss": self.url,
+            "aud": AUDIENCE,
+            "sub": f"agent-of-{tenant}",
+            "tenant": tenant,
+            "exp": time.time() + 3600,
+            "token_type": "Bearer",
+        }
 
 
 @contextmanager

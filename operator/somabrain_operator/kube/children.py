@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from somabrain_operator.kube.names import SERVER, ChildId, child_name
+from somabrain_operator.kube.names import MCP, SERVER, ChildId, child_name
 
 GRPC: Final = "grpc"
 HEADLESS: Final = "headless"
@@ -33,6 +33,10 @@ def possible_children(brain: str) -> tuple[ChildId, ...]:
         ChildId("HorizontalPodAutoscaler", child_name(brain, SERVER)),
         ChildId("PodDisruptionBudget", child_name(brain, SERVER)),
         ChildId("NetworkPolicy", child_name(brain, SERVER)),
+        ChildId("Service", child_name(brain, MCP)),
+        ChildId("Deployment", child_name(brain, MCP)),
+        ChildId("PodDisruptionBudget", child_name(brain, MCP)),
+        ChildId("NetworkPolicy", child_name(brain, MCP)),
         ChildId("ServiceMonitor", child_name(brain, SERVER)),
         ChildId("PrometheusRule", child_name(brain, SERVER)),
         ChildId("ConfigMap", child_name(brain, DASHBOARD)),

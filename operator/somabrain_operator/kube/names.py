@@ -17,9 +17,10 @@ MANAGER: Final = "somabrain-operator"
 
 SERVER: Final = "server"
 MIGRATION: Final = "migrate"
+MCP: Final = "mcp"
 """Components, which are also the names of their containers."""
 HTTP_PORT: Final = 8080
-"""Port of the servers' probes and metrics."""
+"""Port of probes and metrics, of the servers and of the MCP server."""
 
 RENDERED_HASH: Final = f"{GROUP}/rendered-hash"
 """Annotation of each child: hash of the last applied manifest, so that an unchanged child is not written again."""

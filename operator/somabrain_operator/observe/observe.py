@@ -14,7 +14,7 @@ from somabrain_operator.kube import names
 from somabrain_operator.kube.children import possible_children
 from somabrain_operator.kube.client import Cluster
 from somabrain_operator.kube.kinds import EVENT
-from somabrain_operator.kube.names import SERVER, Key
+from somabrain_operator.kube.names import MCP, SERVER, Key
 from somabrain_operator.kube.objects import Manifest, items, mapping, text
 from somabrain_operator.observe import pod_status
 from somabrain_operator.observe.budgets import BudgetLister
@@ -26,7 +26,7 @@ from somabrain_operator.references.catalog import Reference, references_of
 from somabrain_operator.references.resolver import resolve
 from somabrain_operator.references.tracked import TrackedReferences
 
-_log = structlog.stdlib.get_logger("somabrain_operator.observe.observe")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 async def observe(
@@ -56,7 +56,9 @@ async def observe(
     jobs = store.list_for(key, "Job")
     children = {each: store.get(each.kind, key.namespace, each.name) for each in possible_children(key.name)}
     tracked.expect(key, brain_references(brain))
-    has_budget = brain.spec is not None and brain.spec.pod_disruption_budget is not None
+    has_budget = brain.spec is not None and bool(
+        brain.spec.pod_disruption_budget or (brain.spec.mcp and brain.spec.mcp.pod_disruption_budget)
+    )
     return ObservedState(
         brain=brain,
         references=await resolve(cluster, brain.key, brain.uid, brain_references(brain)),
@@ -79,10 +81,10 @@ def brain_references(brain: Brain) -> tuple[Reference, ...]:
 async def _reports(
     cluster: Cluster, probe: ReadinessProbe, namespace: str, live_pods: tuple[Manifest, ...]
 ) -> Mapping[str, str]:
-    """Return why server pods that run are not ready, by pod: their own report, or else the kubelet's."""
+    """Return why running pods of servers and MCP server are not ready, by pod: their own report, or the kubelet's."""
     addresses = {
         pod_status.name_of(pod): text(pod, "status", "podIP")
-        for pod in pod_status.of_component(live_pods, SERVER)
+        for pod in (*pod_status.of_component(live_pods, SERVER), *pod_status.of_component(live_pods, MCP))
         if not pod_status.is_ready(pod) and text(pod, "status", "podIP") and _is_running(pod)
     }
     reports = await asyncio.gather(*(_report(cluster, probe, namespace, *each) for each in addresses.items()))

@@ -69,8 +69,11 @@ def add_disruption_budget_and_network_policy(plan: Plan, spec: SomaBrainSpec) ->
     """Add the PodDisruptionBudget, with a check for those of others, and the NetworkPolicy."""
     budget, network = spec.pod_disruption_budget, spec.network_policy
     if budget:
-        plan = add_children(find_overlaps(plan), (render_disruption_budget(plan.owner, budget),))
-    return add_children(plan, (render_network_policy(plan.owner, network),)) if network and not plan.halted_by else plan
+        plan = find_overlaps(plan, SERVER, plan.deployment, "spec.podDisruptionBudget")
+        plan = add_children(plan, (render_disruption_budget(plan.owner, budget, SERVER),))
+    if network is None or plan.halted_by:
+        return plan
+    return add_children(plan, (render_network_policy(plan.owner, network, with_mcp=spec.mcp is not None),))
 
 
 def prune(plan: Plan, spec: SomaBrainSpec) -> Plan:

@@ -46,8 +46,10 @@ class Plan:
     """Seconds after which time alone changes the plan; None: only an event does."""
     deployment: Manifest | None = None
     """Rendered Deployment, once its step has run."""
+    mcp_deployment: Manifest | None = None
+    """Rendered Deployment of the MCP server, once its step has run; None as well without `spec.mcp`."""
     budget_overlap: str = ""
-    """How PodDisruptionBudgets of others meet the one of the spec; empty if none does."""
+    """Overlap of others' PodDisruptionBudgets with the one of the spec, as a sentence; empty: no overlap."""
     failed: bool = False
     """True if the plan halted because of a failure, not only to wait."""
     transient: bool = False

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.kube.hashing import content_hash
-from somabrain_operator.kube.names import SERVER, Key
+from somabrain_operator.kube.names import MCP, SERVER
+from somabrain_operator.kube.owner import Owner
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt, with_condition
-from somabrain_operator.references.catalog import USERS, references_of, vault_files
+from somabrain_operator.references.catalog import USERS, User, vault_files
 from somabrain_operator.references.resolved import ResolvedReference
 from somabrain_operator.render.config import default_policy, quota_environment, service_environment
+from somabrain_operator.render.mcp import mcp_environment
 from somabrain_operator.render.setting_names import present_name
 
 
@@ -27,18 +29,14 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
             "NotAllowed" if any_refused else "KeyMissing" if all(each.exists for each in references) else "NotFound"
         )
         return halt(plan, "ReferencesResolved", ConditionResult("False", reason, " ".join(problems)), transient=True)
-    if conflicts := list(_setting_conflicts(plan.owner.key, references, spec)):
+    if conflicts := [*_setting_conflicts(plan.owner, references, spec)]:
         return halt(plan, "ReferencesResolved", ConditionResult("False", "SettingTaken", " ".join(conflicts)))
     config_hash = content_hash({
         # Under former names, as version 0.1 hashed them, so that the rename of settings rolls no pods.
         "settings": service_environment(plan.owner.key, spec, former_names=True),
         "policy": "" if spec.opa.policy or not spec.opa.enabled else default_policy(plan.release.policy, plan.image),
         "vault": spec.vault.version if spec.vault else None,
-        "references": {
-            each.reference.field: dict(each.digests)
-            for each in references
-            if SERVER in each.reference.users and each.reference.triggers_rollout
-        },
+        "references": startup_digests(references, SERVER),
     })  # fmt: skip
     names = ", ".join(f"{each.reference.kind} {each.reference.name}" for each in references)
     message = f"Found with all keys that are used: {names}." if names else "The spec names no Secret and no ConfigMap."
@@ -47,13 +45,37 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
     )
 
 
-def _setting_conflicts(key: Key, references: tuple[ResolvedReference, ...], spec: SomaBrainSpec) -> Iterator[str]:
-    """Yield sentences about keys whose setting is set elsewhere too: one of the two would have no effect."""
-    setters = dict.fromkeys(
-        {**service_environment(key, spec), **quota_environment(spec)}, "by this resource's own fields"
-    )
-    setters |= {present_name(name): f"by {each.field}" for each in references_of(spec) for name in each.files}
-    setters |= {present_name(file): "by spec.vault.secrets" for user in USERS for file in vault_files(spec, user)}
+def startup_digests(references: tuple[ResolvedReference, ...], user: User) -> dict[str, dict[str, str]]:
+    """Return hashes of the keys that pods of `user` read only at startup, by field of the spec and key."""
+    return {
+        each.reference.field: dict(each.digests)
+        for each in references
+        if user in each.reference.users and each.reference.triggers_rollout
+    }
+
+
+def _setting_conflicts(owner: Owner, references: tuple[ResolvedReference, ...], spec: SomaBrainSpec) -> Iterator[str]:
+    """Yield sentences about keys whose setting is set elsewhere too: one of the two would have no effect.
+
+    The MCP server has settings of its own, which do not meet those of servers and migrations.
+    """
+    of_mcp = tuple(each for each in references if MCP in each.reference.users)
+    others = tuple(each for each in references if each.reference.users != (MCP,))
+    environment = {**service_environment(owner.key, spec), **quota_environment(spec)}
+    from_vault = {present_name(file): "by spec.vault.secrets" for user in USERS for file in vault_files(spec, user)}
+    yield from _conflicts(others, environment, from_vault)
+    if spec.mcp:
+        yield from _conflicts(of_mcp, mcp_environment(owner, spec, spec.mcp), {})
+
+
+def _conflicts(
+    references: tuple[ResolvedReference, ...], environment: Mapping[str, str], from_vault: Mapping[str, str]
+) -> Iterator[str]:
+    setters = dict.fromkeys(environment, "by this resource's own fields")
+    setters |= {
+        present_name(name): f"by {each.reference.field}" for each in references for name in each.reference.files
+    }
+    setters |= from_vault
     for each in references:
         for name in each.digests if each.reference.all_keys else ():
             source = f"{each.reference.kind} {each.reference.name}, named by {each.reference.field}.name,"

@@ -17,6 +17,7 @@ from somabrain_operator.plan.children import (
     prune,
 )
 from somabrain_operator.plan.last_applied import record_last_applied, retain_last_applied
+from somabrain_operator.plan.mcp import add_mcp
 from somabrain_operator.plan.migration import migrate, parse_migration_status
 from somabrain_operator.plan.monitoring import add_monitoring
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt, with_condition
@@ -58,6 +59,7 @@ STEPS: Final[tuple[Step, ...]] = (
     add_deployment,
     add_autoscaler,  # after the Deployment that it scales
     add_disruption_budget_and_network_policy,
+    add_mcp,  # after the servers, whose client it is
     add_monitoring,
     prune,  # last: an object is deleted after its replacement exists
 )

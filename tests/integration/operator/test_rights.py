@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from somabrain_local.loopback import api_server
-from somabrain_local.loopback.kubernetes import AUDIT_POLICY
+from devcluster.loopback import api_server
+from devcluster.loopback.kubernetes import AUDIT_POLICY
 from somabrain_operator.kube.names import RETRY_MIGRATION
 from tests.integration.operator.api import OPERATOR, Api, Object, api_of, eventually
 from tests.integration.operator.brains import NAME, POD_ADDRESS, Brain, ControllerStub, running
@@ -102,10 +102,13 @@ def exercise(api: Api) -> None:
     brain.until("Ready", "True")
     everything = {name: SCALING[name] for name in ("autoscaling", "networkPolicy")}
     everything |= {"podDisruptionBudget": {}, "monitoring": MONITORING["monitoring"]}
+    everything["mcp"] = {"resourceUrl": "https://memory.example/mcp", "sameResource": True}
     brain.apply(**everything)
     kinds = ("HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "ServiceMonitor", "PrometheusRule")
     for kind in kinds:
         eventually(partial(brain.child, kind, "server"), bool, f"a {kind}")
+    for kind in ("Deployment", "Service"):
+        eventually(partial(brain.child, kind, "mcp"), bool, f"the MCP server's {kind}")
     controllers.roll_out()
     for kind, component in (*((kind, "server") for kind in (*kinds, "ServiceAccount", "Deployment")),
                             ("Service", "grpc"), ("ConfigMap", "config")):  # fmt: skip
@@ -115,6 +118,9 @@ def exercise(api: Api) -> None:
     brain.apply(**dict.fromkeys(everything, None))
     for kind in kinds:
         eventually(partial(api.objects, kind, NAMESPACE), lambda objects: objects == [], f"no {kind}")
+    for kind in ("Deployment", "Service"):
+        named = partial(lambda k: [each["metadata"]["name"] for each in api.objects(k, NAMESPACE)], kind)
+        eventually(named, lambda names: f"{NAME}-mcp" not in names, f"no {kind} of an MCP server")
     rules = {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -34,9 +34,11 @@ async def test_a_run_is_given_what_another_session_said_before_a_restart(tenant:
     assert "user: I prefer green tea in the morning." in given[0]
     assert given[-1] == "Which tea do I prefer?"
     assert texts(tenant) == [
-        "user: I prefer green tea in the morning.", "assistant: Noted.",
-        "user: Which tea do I prefer?", "assistant: Green tea.",
-    ]  # fmt: skip
+        "user: I prefer green tea in the morning.",
+        "assistant: Noted.",
+        "user: Which tea do I prefer?",
+        "assistant: Green tea.",
+    ]
 
 
 async def test_a_session_that_goes_on_stores_each_message_once(tenant: Tenant) -> None:

@@ -51,8 +51,11 @@ async def test_the_runner_saves_each_turn_once_and_finds_it_in_another_session(
         await service.add_session_to_memory(session)
     memories = list(tenant.client.list(tenant.namespace))
     assert [memory.index_text for memory in memories] == [
-        "I like green tea in the morning.", "Noted.", "And black coffee on Sundays.", "Noted, too."
-    ]  # fmt: skip
+        "I like green tea in the morning.",
+        "Noted.",
+        "And black coffee on Sundays.",
+        "Noted, too.",
+    ]
     assert [memory.session_position for memory in memories] == [0, 1, 2, 3]
     assert {(memory.revision, memory.session, memory.subject) for memory in memories} == {(1, "tea/ada/monday", "ada")}
     platform.restart()

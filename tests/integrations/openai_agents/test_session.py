@@ -118,8 +118,13 @@ async def test_each_of_many_callers_pops_another_item(tenant: Tenant) -> None:
 
 
 async def test_what_was_said_is_searched_and_not_the_syntax(tenant: Tenant) -> None:
-    answer = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed",
-              "content": [{"type": "output_text", "text": "The heron stands.", "annotations": []}]}  # fmt: skip
+    answer = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "status": "completed",
+        "content": [{"type": "output_text", "text": "The heron stands.", "annotations": []}],
+    }
     call = {"type": "function_call", "call_id": "c1", "name": "find", "arguments": '{"q": "tea"}'}
     await session_of(tenant).add_items([answer, call, {"type": "reasoning", "id": "rs_1", "summary": []}])
     listed = sorted(memory.index_text for memory in tenant.client.list(tenant.namespace))

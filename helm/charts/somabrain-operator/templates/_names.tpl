@@ -105,11 +105,14 @@ capabilities:
   resources: [secrets]
   verbs: [get{{ if include "somabrain-operator.watchesReferences" . }}, list, watch{{ end }}]
 - apiGroups: [""]
-  resources: [services, serviceaccounts]
+  resources: [serviceaccounts]
   verbs: [get, list, watch, create, patch]
+- apiGroups: [""]  # these and the next are deleted when the spec no longer has an MCP server
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]  # the default policy is deleted when another is in force
   resources: [configmaps]
   verbs: [get, list, watch, create, patch, delete]

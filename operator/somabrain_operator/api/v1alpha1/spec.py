@@ -20,6 +20,7 @@ from somabrain_operator.api.v1alpha1.base import (
 )
 from somabrain_operator.api.v1alpha1.config import Auth, Config
 from somabrain_operator.api.v1alpha1.grpc import Grpc
+from somabrain_operator.api.v1alpha1.mcp import Mcp
 from somabrain_operator.api.v1alpha1.monitoring import Monitoring
 from somabrain_operator.api.v1alpha1.network import NetworkPolicy
 from somabrain_operator.api.v1alpha1.placement import (
@@ -143,6 +144,17 @@ class SomaBrainSpec(ApiModel):
                 f"!has(self.image) || self.image.matches(r'{IMAGE_PATTERN}')",
                 "spec.image is not an image reference; write registry/repository:tag or registry/repository@sha256:…",
             ),
+            rule(
+                "!has(self.mcp) || (has(self.grpc) && has(self.grpc.tls)) || !has(self.mcp.tls) || "
+                "!(has(self.mcp.tls.caSecretRef) || has(self.mcp.tls.clientSecretRef))",
+                "spec.mcp.tls has no effect without spec.grpc.tls; remove it, or set spec.grpc.tls",
+            ),
+            rule(
+                "!has(self.mcp) || !has(self.grpc) || !has(self.grpc.tls) || !has(self.grpc.tls.clientCa) || "
+                "!self.grpc.tls.clientCa || (has(self.mcp.tls) && has(self.mcp.tls.clientSecretRef))",
+                "spec.mcp.tls.clientSecretRef: name a Secret with a client certificate, which spec.grpc.tls.clientCa "
+                "requires of every client",
+            ),
         )
     )
 
@@ -177,6 +189,8 @@ class SomaBrainSpec(ApiModel):
     they come from `vault`."""
     migration: Migration = Migration()
     """Migration of the database."""
+    mcp: Mcp | None = None
+    """MCP server, in pods of its own, from the same image, which must be of version 0.2 or later. Not set: none."""
     opa: Opa = Opa()
     """Policy engine that decides each call."""
     cache: Cache | None = None

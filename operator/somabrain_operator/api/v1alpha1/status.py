@@ -17,13 +17,15 @@ ConditionType: TypeAlias = Literal[
     "ReferencesResolved",
     "Migrated",
     "Available",
+    "McpAvailable",
     "Progressing",
     "Degraded",
     "Paused",
     "Reconciling",
     "Stalled",
 ]
-"""In the order of the status. `kubectl sb` has the same list (client/somabrain_client/kubectl/status_tree.py)."""
+"""In the order of the status; McpAvailable is there with `spec.mcp` only. `kubectl sb` has the same list
+(client/somabrain_client/kubectl/status_tree.py)."""
 ConditionStatus: TypeAlias = Literal["True", "False", "Unknown"]
 Phase: TypeAlias = Literal["Paused", "Invalid", "Waiting", "Migrating", "RollingOut", "Ready", "Degraded", "Hibernated"]
 
@@ -87,6 +89,8 @@ class SomaBrainStatus(ApiModel):
     """Label selector of the pods, for autoscalers."""
     endpoint: Annotated[str, Field(max_length=512)] | None = None
     """Target for gRPC clients inside the cluster."""
+    mcp_endpoint: Annotated[str, Field(max_length=1024)] | None = None
+    """URL of the MCP endpoint inside the cluster; not set without `spec.mcp`."""
     config_hash: Annotated[str, Field(max_length=32)] | None = None
     """Hash of all that a server reads only at startup: settings, policy, spec.vault.version, Secrets and ConfigMaps."""
     last_applied_hash: Annotated[str, Field(max_length=32)] | None = None
