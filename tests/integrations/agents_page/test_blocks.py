@@ -25,7 +25,7 @@ EXPECTED = {
     "remember_in_langgraph.py": "I will remember that.\nYou told me: I take my tea without sugar.\n",
     "remember_in_adk.py": "My cat is called Ramses.\n",
 }
-"""What the page promises that a command prints at its end, by a part of the command."""
+"""Output that the page promises of a command, by a part of the command."""
 
 
 def blocks() -> list[tuple[str, str]]:
