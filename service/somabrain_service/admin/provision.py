@@ -202,7 +202,9 @@ def _grant_schema(connection: Connection, desired: ProvisionedDatabase) -> None:
         "SELECT nspname FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace"
         " WHERE extname = 'vector' AND nspname <> 'public'"
     ).fetchone()
-    for role in (desired.owner, *desired.groups) if row is not None else ():
+    if row is None:
+        return
+    for role in (desired.owner, *desired.groups):
         usable = connection.execute("SELECT has_schema_privilege(%s, %s, 'USAGE')", [role, row[0]]).fetchone()
         if usable is not None and not usable[0]:
             _execute(connection, "GRANT USAGE ON SCHEMA {} TO {}", row[0], sql.Identifier(role))
@@ -273,7 +275,7 @@ def _locked(
     """Keep others from making or dropping the same database meanwhile. The lock ends with the session."""
     keys = [locks.PROVISION, locks.database_key(desired.database)]
     deadline, reported = time.monotonic() + database.migration_lock_timeout_s, False
-    while not connection.execute("SELECT pg_try_advisory_lock(%s::int, %s::int)", keys).fetchone() == (True,):
+    while connection.execute("SELECT pg_try_advisory_lock(%s::int, %s::int)", keys).fetchone() != (True,):
         if time.monotonic() >= deadline:
             raise ProvisionFailed(
                 f"Another process has held the lock of the database {desired.database} for "

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
-import signal
 import subprocess
 import sys
 import time
+from asyncio.subprocess import DEVNULL
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,7 @@ class Server:
 
     def sql(self, statement: str, *arguments: Any, database: str = "postgres") -> list[tuple[Any, ...]]:
         with psycopg.connect(self.embedded.dsn("postgres", database), autocommit=True) as superuser:
-            cursor = superuser.execute(sql.SQL(statement), arguments or None)  # type: ignore[arg-type]
+            cursor = superuser.execute(sql.SQL(statement), arguments or None)
             return cursor.fetchall() if cursor.description else []
 
     def desired(self, *numbers: int, **fields: str) -> ProvisionedDatabase:
@@ -287,10 +289,11 @@ async def test_a_run_that_is_killed_is_completed_by_the_next(server: Server) -> 
     for number in range(10):
         if number % 3 == 0:
             server.drop(desired)
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(drawn.uniform(0.4, 1.0) * length_s)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=DEVNULL)
+        await asyncio.sleep(drawn.uniform(0.4, 1.0) * length_s)
+        with suppress(ProcessLookupError):  # it was faster
+            process.kill()
+        await process.wait()
     server.drop(desired)
     server.sql(f'CREATE ROLE "{NAME}_owner" LOGIN')
     server.sql(f"COMMENT ON ROLE \"{NAME}_owner\" IS '{desired.comment}'")
