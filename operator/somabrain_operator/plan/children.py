@@ -20,6 +20,7 @@ from somabrain_operator.render.deployment import Images, render_deployment, with
 from somabrain_operator.render.disruption import render_disruption_budget
 from somabrain_operator.render.metadata import rendered_hash
 from somabrain_operator.render.network import render_network_policy
+from somabrain_operator.render.provision import render_job_network_policy
 
 
 def add_base_objects(plan: Plan, spec: SomaBrainSpec) -> Plan:
@@ -70,7 +71,11 @@ def add_disruption_budget_and_network_policy(plan: Plan, spec: SomaBrainSpec) ->
     budget, network = spec.pod_disruption_budget, spec.network_policy
     if budget:
         plan = add_children(find_overlaps(plan), (render_disruption_budget(plan.owner, budget),))
-    return add_children(plan, (render_network_policy(plan.owner, network),)) if network and not plan.halted_by else plan
+    if network is None or plan.halted_by:
+        return plan
+    provisions = spec.database is not None and spec.database.provision is not None
+    jobs = (render_job_network_policy(plan.owner),) if provisions else ()
+    return add_children(plan, (render_network_policy(plan.owner, network), *jobs))
 
 
 def prune(plan: Plan, spec: SomaBrainSpec) -> Plan:

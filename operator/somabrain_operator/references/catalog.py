@@ -11,9 +11,12 @@ from typing import Final, Literal, TypeAlias
 
 from somabrain_operator.api.v1alpha1.platform import Tls
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
-from somabrain_operator.kube.names import MIGRATION, SERVER, env_var
+from somabrain_operator.kube.names import MIGRATION, PROVISION, SERVER, env_var
 
-User: TypeAlias = Literal["server", "migrate"]
+User: TypeAlias = Literal["server", "migrate", "provision"]
+ADMIN_FIELD: Final = "spec.database.provision.adminSecretRef"
+DATABASE_FIELD: Final = "spec.database.secretRef"
+OWNER_FIELD: Final = "spec.migration.database.secretRef"
 USERS: Final[tuple[User, ...]] = (SERVER, MIGRATION)
 POSTGRES_DSN, WORKER_DSN, OWNER_DSN = env_var("postgres_dsn"), env_var("worker_dsn"), env_var("owner_dsn")
 _SERVER_ONLY_DSNS: Final = (POSTGRES_DSN, WORKER_DSN)
@@ -43,6 +46,10 @@ class Reference:
     """True if pods read it only at startup, so that a change rolls them."""
     all_keys: bool = False
     """True if each key is a settings file."""
+    required: bool = True
+    """True if nothing is done without it. False: the step of `spec.database.provision` decides that."""
+    keep_values: bool = False
+    """True if the plan needs the contents themselves."""
 
 
 def references_of(spec: SomaBrainSpec) -> tuple[Reference, ...]:
@@ -51,15 +58,21 @@ def references_of(spec: SomaBrainSpec) -> tuple[Reference, ...]:
 
 
 def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
-    if spec.database:
-        name = spec.database.secret_ref.name
+    provision = spec.database.provision if spec.database else None
+    if provision:
+        name = provision.admin_secret_ref.name
         yield Reference(
-            "Secret", name, "spec.database.secretRef", ("app-dsn", "worker-dsn"), files=(POSTGRES_DSN, WORKER_DSN)
+            "Secret", name, ADMIN_FIELD, users=(PROVISION,), triggers_rollout=False, required=False, keep_values=True
+        )
+    if spec.database and spec.database.secret_ref:
+        name, files = spec.database.secret_ref.name, (POSTGRES_DSN, WORKER_DSN)
+        yield Reference(
+            "Secret", name, DATABASE_FIELD, ("app-dsn", "worker-dsn"), files=files, required=provision is None
         )
     if spec.migration.enabled and spec.migration.database:
-        name = spec.migration.database.secret_ref.name
+        name, owner = spec.migration.database.secret_ref.name, ("owner-dsn",)
         yield Reference(
-            "Secret", name, "spec.migration.database.secretRef", ("owner-dsn",), files=(OWNER_DSN,), users=(MIGRATION,)
+            "Secret", name, OWNER_FIELD, owner, files=(OWNER_DSN,), users=(MIGRATION,), required=provision is None
         )
     if spec.grpc.tls:
         keys = ("tls.crt", "tls.key", *(("ca.crt",) if spec.grpc.tls.client_ca else ()))
@@ -108,7 +121,7 @@ def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
     for index, each in enumerate(spec.secret_refs):
         yield Reference("Secret", each.name, f"spec.secretRefs[{index}]", all_keys=True)
     for index, each in enumerate(spec.config_map_refs):
-        users: tuple[User, ...] = (SERVER, MIGRATION)
+        users: tuple[User, ...] = (SERVER, MIGRATION, PROVISION)
         yield Reference("ConfigMap", each.name, f"spec.configMapRefs[{index}]", users=users, all_keys=True)
 
 
@@ -133,7 +146,7 @@ def _tls_references(group: str, tls: Tls) -> Iterator[Reference]:
 
 def vault_files(spec: SomaBrainSpec, user: User) -> tuple[str, ...]:
     """Return the names of the files that Vault's agent writes for a pod of `user`."""
-    if spec.vault is None or not spec.vault.enabled:
+    if spec.vault is None or not spec.vault.enabled or user == PROVISION:
         return ()
     foreign = _SERVER_ONLY_DSNS if user == MIGRATION else (OWNER_DSN,)
     return tuple(each.file for each in spec.vault.secrets if each.file not in foreign)
