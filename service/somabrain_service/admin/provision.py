@@ -256,9 +256,7 @@ def _connected(admin: AdminLogin, name: str, database: DatabaseSettings) -> Iter
             client_encoding="utf8",
         )
     except psycopg.OperationalError as exc:
-        raise ProvisionFailed(
-            f"PostgreSQL cannot be reached with the administrator's Secret: {unreachable_reason(exc)}."
-        ) from exc
+        raise ProvisionFailed(f"PostgreSQL cannot be reached as the administrator: {unreachable_reason(exc)}.") from exc
     with connection:
         try:
             for setting, value in {"search_path": "public", **session.KEEPALIVES}.items():

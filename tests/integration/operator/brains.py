@@ -39,6 +39,19 @@ class Brain:
         self.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data},
                         self.namespace)  # fmt: skip
 
+    def provision(self, **provision: str) -> None:
+        """Create the resource with a database that is made by the administrator of the Secret `admin`."""
+        spec = {"database": {"provision": {"adminSecretRef": {"name": "admin"}, **provision}}}
+        manifest = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "metadata": {"name": NAME}}
+        self.api.create({**manifest, "spec": spec}, self.namespace)
+
+    def job_named(self, part: str) -> Object:
+        """Wait for a Job with a part of its name."""
+        listed = eventually(
+            self.jobs, lambda jobs: any(part in _name(job) for job in jobs), f"a Job with {part} in its name"
+        )
+        return next(job for job in listed if part in _name(job))
+
     def rotate(self, name: str, **data: str) -> None:
         """Change keys of a Secret."""
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}

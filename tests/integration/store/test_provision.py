@@ -207,7 +207,8 @@ def test_a_wrong_password_is_said_and_not_shown(server: Server) -> None:
         rules.write_text(former)
         server.sql("SELECT pg_reload_conf()")
     assert refused.returncode == 1
-    assert f'the administrator\'s Secret: password authentication failed for user "{ADMIN}".' in refused.stderr
+    said = f'PostgreSQL cannot be reached as the administrator: password authentication failed for user "{ADMIN}".'
+    assert said in refused.stderr
     assert SECRET not in refused.stderr + refused.stdout
 
 
