@@ -35,7 +35,8 @@ def applied(state: ObservedState) -> list[str]:
 def test_the_steps_run_in_the_order_that_makes_them_safe() -> None:
     """References come before pods, the migration before the Deployment, and pruning last."""
     assert [step.__name__ for step in STEPS] == [
-        "pause", "validate_spec", "check_version", "resolve_references", "add_base_objects", "migrate",
+        "pause", "validate_spec", "check_version", "resolve_references", "add_base_objects",
+        "provision_database", "migrate",
         "add_deployment", "add_autoscaler", "add_disruption_budget_and_network_policy", "add_monitoring", "prune",
     ]  # fmt: skip
 
