@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from somabrain_operator.kube import timestamps
+from somabrain_operator.kube.kinds import CHILDREN
 from tests.integration.operator.api import Api, Object, eventually
 
 NAME = "quickstart"
@@ -44,6 +45,17 @@ class Brain:
         spec = {"database": {"provision": {"adminSecretRef": {"name": "admin"}, **provision}}}
         manifest = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "metadata": {"name": NAME}}
         self.api.create({**manifest, "spec": spec}, self.namespace)
+
+    def collect_garbage(self) -> None:
+        """As the garbage collector: delete what a deleted SomaBrain owned."""
+        for kind in CHILDREN:
+            try:
+                children = self.api.objects(kind, self.namespace)
+            except KeyError:
+                continue  # an optional kind that is not served
+            for child in children:
+                if "ownerReferences" in child["metadata"]:
+                    self.api.delete(kind, _name(child), self.namespace)
 
     def job_named(self, part: str) -> Object:
         """Wait for a Job with a part of its name."""

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from somabrain_local.loopback import api_server
-from somabrain_operator.kube.kinds import CHILDREN, PROMETHEUS
 from somabrain_operator.kube.names import FINALIZER, KEEP_DATABASE
 from tests.integration.operator.api import Api, Object, Refused, api_of, eventually
 from tests.integration.operator.brains import NAME, SPEC, Brain, ControllerStub
@@ -176,10 +175,7 @@ def test_a_resource_that_is_kept_has_no_finalizer_and_leaves_its_secret(made: Br
     assert "ownerReferences" not in before["metadata"]
     made.api.delete("SomaBrain", NAME, made.namespace)
     gone(made)
-    for kind in CHILDREN.keys() - {each.kind for each in PROMETHEUS}:  # as the garbage collector does
-        for child in made.api.objects(kind, made.namespace):
-            if "ownerReferences" in child["metadata"]:
-                made.api.delete(kind, str(child["metadata"]["name"]), made.namespace)
+    made.collect_garbage()
     made.provision()
     ControllerStub(made).complete(made.job_named("-provision-"))
     made.until("Provisioned", "True")

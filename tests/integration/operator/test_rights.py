@@ -134,8 +134,7 @@ def exercise_provisioning(api: Api, *, finalizers: bool) -> None:
     brain = Brain(api, NAMESPACE)
     controllers = ControllerStub(brain)
     api.delete("SomaBrain", NAME, NAMESPACE)
-    for job in brain.jobs():
-        api.delete("Job", str(job["metadata"]["name"]), NAMESPACE)
+    brain.collect_garbage()
     brain.secret("admin", uri="postgresql://root:an-administrator-s@pg/")
     brain.provision(**({"deletionPolicy": "Delete"} if finalizers else {}))
     controllers.complete(brain.job_named("-provision-"))
