@@ -11,7 +11,7 @@ import pytest
 
 from examples.kubectl import Kubectl, Object
 from somabrain_client import MemoryClient
-from somabrain_operator.kube.names import FINALIZER, KEEP_DATABASE, RETRY_PROVISION, ROTATE_PASSWORDS
+from somabrain_operator.kube.names import FINALIZER, RETAIN_DATABASE, RETRY_PROVISION, ROTATE_PASSWORDS
 from tests.e2e.conftest import Measured
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.operators import Release
@@ -129,7 +129,7 @@ async def test_one_secret_is_enough_and_a_rotation_fails_no_call(
         assert await book.missing(client, "log") == []
         assert book.failures == []
     assert former != await asyncio.to_thread(app_dsn, made)
-    assert (await asyncio.to_thread(made.conditions))["Provisioned"].status == "True"
+    await made.until("Provisioned", "True")
     measured(f"{len(book.acknowledged)} writes through a rotation of passwords, none failed, none missing")
 
 
@@ -142,9 +142,8 @@ async def test_what_postgresql_refuses_is_said_in_its_words(made: Brain, postgre
     await asyncio.to_thread(postgres.sql, f"CREATE ROLE {user} LOGIN PASSWORD 'right'")
     await asyncio.to_thread(made.kubectl.apply, made.namespace, postgres.admin_secret(ADMIN, user, "wrong-password"))
     await asyncio.to_thread(apply, made)
-    said = await made.until("Provisioned", "False", f'password authentication failed for user "{user}"')
+    await made.until("Provisioned", "False", f'password authentication failed for user "{user}"')
     assert "wrong-password" not in str(await asyncio.to_thread(made.resource))
-    assert said.reason == "Failed"
     await asyncio.to_thread(made.kubectl.apply, made.namespace, postgres.admin_secret(ADMIN, user, "right"))
     await made.until("Provisioned", "False", "PostgreSQL refused: permission denied to create role; the administrator")
     await asyncio.to_thread(postgres.sql, f"ALTER ROLE {user} CREATEROLE CREATEDB")
@@ -224,7 +223,7 @@ async def test_a_database_that_is_away_holds_up_nothing(
         lambda: alone.conditions()["Provisioned"], lambda now: "could not be dropped" in now.message, "nothing said"
     )
     assert "PostgreSQL cannot be reached" in said.message
-    await asyncio.to_thread(annotate, alone, KEEP_DATABASE, "true")
+    await asyncio.to_thread(annotate, alone, RETAIN_DATABASE, "true")
     await gone(alone)
     began = asyncio.get_running_loop().time()
     await asyncio.to_thread(kubectl, "delete", "namespace", with_namespace.namespace, "--timeout=120s", timeout_s=130)

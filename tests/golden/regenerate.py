@@ -12,7 +12,7 @@ from somabrain_operator.api.v1alpha1.database import Provision
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.kube.children import last_applied_id
 from somabrain_operator.kube.names import child_id
-from somabrain_operator.observe.parse import with_made_secret
+from somabrain_operator.observe.parse import with_provisioned_secret
 from somabrain_operator.render.migration import render_migration_job
 from somabrain_operator.render.provision import render_drop_job, render_job_network_policy, render_provision_job
 from tests.unit.operator import samples
@@ -185,7 +185,7 @@ def manifests(fields: Mapping[str, Any]) -> str:
 def provisioning() -> str:
     """Return the Jobs that make and drop a database, and the objects that differ with `spec.database.provision`."""
     source = {"adminSecretRef": {"name": "admin"}, "deletionPolicy": "Delete"}
-    spec = with_made_secret(
+    spec = with_provisioned_secret(
         samples.KEY,
         SomaBrainSpec.model_validate({
             "database": {"provision": source},

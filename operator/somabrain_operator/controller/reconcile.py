@@ -36,7 +36,7 @@ from somabrain_operator.plan import Plan, make_plan
 from somabrain_operator.plan.deletion import Deletion, plan_deletion
 from somabrain_operator.plan.drift import reverted_drift
 from somabrain_operator.plan.migration import without_uncreated_job
-from somabrain_operator.plan.provision import without_unmade_job
+from somabrain_operator.plan.provision import without_uncreated_provision_job
 from somabrain_operator.references.tracked import TrackedReferences
 from somabrain_operator.render.metadata import rendered_hash
 from somabrain_operator.status import render_deletion_status, render_status
@@ -83,7 +83,9 @@ class Reconciler:
         plan, children, refusal = await self._apply(make_plan(observed, self.defaults))
         refusal_message = redact(refusal.message) if refusal else ""
         if refusal is not None:
-            plan = without_unmade_job(without_uncreated_job(plan, children, refusal_message), children, refusal_message)
+            plan = without_uncreated_provision_job(
+                without_uncreated_job(plan, children, refusal_message), children, refusal_message
+            )
         rendered, edited = render_status(plan, children, refusal_message), False
         status = self.crd.declared_status(rendered)
         if status != observed.brain.status:

@@ -16,7 +16,7 @@ def parse_brain(key: Key, manifest: Manifest) -> Brain:
     """Return the resource; for a spec that does not fit the model, with `problem` instead of a spec."""
     spec, problem = None, ""
     try:
-        spec = with_made_secret(key, SomaBrainSpec.model_validate(manifest.get("spec")))
+        spec = with_provisioned_secret(key, SomaBrainSpec.model_validate(manifest.get("spec")))
     except ValidationError as exc:
         problem = " ".join(
             f"spec.{'.'.join(str(step) for step in each['loc'])}: {each['msg']}; correct or remove it."
@@ -36,7 +36,7 @@ def parse_brain(key: Key, manifest: Manifest) -> Brain:
     )
 
 
-def with_made_secret(key: Key, spec: SomaBrainSpec) -> SomaBrainSpec:
+def with_provisioned_secret(key: Key, spec: SomaBrainSpec) -> SomaBrainSpec:
     """Return the spec with the Secret that `spec.database.provision` leads to, as if a person had named it."""
     if spec.database is None or spec.database.provision is None:
         return spec

@@ -19,7 +19,7 @@ from somabrain_operator.observe.state import ObservedState, OperatorDefaults
 from somabrain_operator.plan.job_attempts import run_job
 from somabrain_operator.plan.plan import Plan
 from somabrain_operator.plan.provision import admin_reference, parse_provision_status, provision_task
-from somabrain_operator.render.provision import is_made_secret, render_drop_job, secret_values, stored_database
+from somabrain_operator.render.provision import is_provisioned_secret, render_drop_job, secret_values, stored_database
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,10 @@ def plan_deletion(observed: ObservedState, release: OperatorDefaults) -> Deletio
     given = observed.database
     if spec is None or provision is None or provision.deletion_policy != "Delete":
         return Deletion(plan, "Its spec no longer says deletionPolicy: Delete; its database is left.")
-    if names.KEEP_DATABASE in brain.annotations:
-        return Deletion(plan, f"It has the annotation {names.KEEP_DATABASE}; its database is left.")
+    if names.RETAIN_DATABASE in brain.annotations:
+        return Deletion(plan, f"It has the annotation {names.RETAIN_DATABASE}; its database is left.")
     secret = plan.owner.child(DATABASE)
-    if given is None or given.secret is None or not is_made_secret(given.secret, plan.owner):
+    if given is None or given.secret is None or not is_provisioned_secret(given.secret, plan.owner):
         return Deletion(plan, f"There is no Secret {secret} of it, so what it made is not known, and is left.")
     try:
         stored = stored_database(secret_values(given.secret))
@@ -80,7 +80,7 @@ def plan_deletion(observed: ObservedState, release: OperatorDefaults) -> Deletio
         return Deletion(dropping, task.succeeded, secret=given.secret)
     remedy = (
         f" To delete the SomaBrain and leave the database: kubectl annotate sb {brain.key.name} "
-        f"{names.KEEP_DATABASE}=true"
+        f"{names.RETAIN_DATABASE}=true"
     )
     result = dropping.conditions["Provisioned"]
     if dropping.failed:

@@ -33,10 +33,10 @@ from somabrain_operator.references.catalog import ADMIN_FIELD, DATABASE_FIELD
 from somabrain_operator.references.resolved import ResolvedReference
 from somabrain_operator.render.provision import (
     database_name,
-    is_made_secret,
-    made_secret_values,
-    render_made_secret,
+    is_provisioned_secret,
+    provisioned_secret_values,
     render_provision_job,
+    render_provisioned_secret,
     secret_values,
     stored_database,
 )
@@ -98,7 +98,7 @@ def parse_provision_status(status: Manifest) -> ProvisionStatus:
         return ProvisionStatus()
 
 
-def without_unmade_job(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str) -> Plan:
+def without_uncreated_provision_job(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str) -> Plan:
     """Return the plan after the API server refused a write: a Job that was not created does not count as an attempt."""
     jobs = [each for each in plan.apply if text(each, "kind") == "Job" and child_id(each) not in children]
     if plan.secret is None and not any(text(job, "metadata", "annotations", names.PROVISION_HASH) for job in jobs):
@@ -127,7 +127,7 @@ def _refusal(plan: Plan, provision: Provision) -> ConditionResult | None:
 def _prepare(plan: Plan, provision: Provision, given: DatabaseInput) -> _Making | Plan:
     """Return what must be made, or the halted plan if that cannot be told."""
     owner, secret = plan.owner, plan.owner.child(DATABASE)
-    if given.secret is not None and not is_made_secret(given.secret, owner):
+    if given.secret is not None and not is_provisioned_secret(given.secret, owner):
         message = (
             f"Secret {secret} exists and was not made for this resource; delete or rename it, give this resource "
             "another name, or use it by spec.database.secretRef."
@@ -157,7 +157,7 @@ def _prepare(plan: Plan, provision: Provision, given: DatabaseInput) -> _Making 
     desired = _desired(plan, stored, admin, given)
     digests = reference.digests if reference is not None else {}
     making = _Making(provision, desired, given.secret, values, content_hash(dict(digests))[:8])
-    if admin is None and not _is_made(plan, making):
+    if admin is None and not _is_provisioned(plan, making):
         return problem
     return making
 
@@ -232,7 +232,7 @@ def _fingerprint(plan: Plan, desired: ProvisionedDatabase) -> str:
     return content_hash([desired.model_dump(mode="json"), retry])
 
 
-def _is_made(plan: Plan, making: _Making) -> bool:
+def _is_provisioned(plan: Plan, making: _Making) -> bool:
     record = parse_provision_status(plan.observed.brain.status)
     return record.hash == _fingerprint(plan, making.desired) and record.completed_at is not None
 
@@ -257,10 +257,10 @@ def _make(plan: Plan, spec: SomaBrainSpec, making: _Making) -> Plan:
     else:
         dsns = making.published
         made = _go_on(made) if works else made
-    values = made_secret_values(desired, dsns)
+    values = provisioned_secret_values(desired, dsns)
     if values == making.values:
         return made
-    written = replace(made, secret=render_made_secret(plan.owner, making.live, values))
+    written = replace(made, secret=render_provisioned_secret(plan.owner, making.live, values))
     if written.halted_by is None and not works:
         result = ConditionResult("False", "Publishing", "The connection strings are being written to the Secret.")
         written = replace(with_condition(written, "Provisioned", result), halted_by=result)
@@ -275,6 +275,9 @@ def _go_on(halted: Plan) -> Plan:
     """Return a halted plan that goes on: the connection strings in force work while others are made."""
     result = halted.conditions["Provisioned"]
     failure = result.message if halted.failed else ""
+    if not failure:
+        message = f"{result.message} The connection strings in force work meanwhile."
+        halted = with_condition(halted, "Provisioned", ConditionResult("True", "Updating", message))
     return replace(halted, halted_by=None, failed=False, transient=False, database_failure=failure)
 
 

@@ -48,7 +48,7 @@ class Reference:
     """True if each key is a settings file."""
     required: bool = True
     """True if nothing is done without it. False: the step of `spec.database.provision` decides that."""
-    keep_values: bool = False
+    retain_values: bool = False
     """True if the plan needs the contents themselves."""
 
 
@@ -62,7 +62,7 @@ def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
     if provision:
         name = provision.admin_secret_ref.name
         yield Reference(
-            "Secret", name, ADMIN_FIELD, users=(PROVISION,), triggers_rollout=False, required=False, keep_values=True
+            "Secret", name, ADMIN_FIELD, users=(PROVISION,), triggers_rollout=False, required=False, retain_values=True
         )
     if spec.database and spec.database.secret_ref:
         name, files = spec.database.secret_ref.name, (POSTGRES_DSN, WORKER_DSN)

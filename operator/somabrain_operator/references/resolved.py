@@ -22,7 +22,7 @@ class ResolvedReference:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Secret contents, which must never be shown."""
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Contents by key, if the reference has `keep_values`; they may be secret."""
+    """Contents by key, if the reference has `retain_values`; they may be secret."""
     version: int = field(default=0, compare=False)
     """resourceVersion of the object as it was read; 0 if it was not. Other keys than those that are used change it."""
 

@@ -50,10 +50,10 @@ async def _resolve(cluster: Cluster, key: Key, salt: str, reference: Reference, 
         secrets=tuple(
             content.decode(errors="replace").strip()
             for name, content in contents.items()
-            if reference.kind == "Secret" and not (reference.keep_values and name in PUBLIC_ADMIN_KEYS)
+            if reference.kind == "Secret" and not (reference.retain_values and name in PUBLIC_ADMIN_KEYS)
         ),
         values={name: content.decode(errors="replace") for name, content in contents.items()}
-        if reference.keep_values
+        if reference.retain_values
         else {},
     )
 

@@ -63,7 +63,7 @@ def role_variables(key: Key, spec: SomaBrainSpec) -> tuple[dict[str, Json], ...]
     )
 
 
-def is_made_secret(live: Manifest, owner: Owner) -> bool:
+def is_provisioned_secret(live: Manifest, owner: Owner) -> bool:
     """Return whether a Secret is one that the operator made for a SomaBrain of this name."""
     labels = mapping(live, "metadata", "labels")
     return all(labels.get(name) == value for name, value in names.labels(owner.key.name, DATABASE).items())
@@ -94,12 +94,12 @@ def stored_database(values: Mapping[str, str]) -> ProvisionedDatabase:
         raise ConfigurationError(f"has a {_FILE} that {exc.message}") from None
 
 
-def made_secret_values(desired: ProvisionedDatabase, dsns: Mapping[str, str]) -> dict[str, str]:
+def provisioned_secret_values(desired: ProvisionedDatabase, dsns: Mapping[str, str]) -> dict[str, str]:
     """Return the contents of the Secret: the database as it must be, and the connection strings in force."""
     return {_FILE: desired.model_dump_json(), **dsns}
 
 
-def render_made_secret(owner: Owner, live: Manifest | None, values: Mapping[str, str]) -> Manifest:
+def render_provisioned_secret(owner: Owner, live: Manifest | None, values: Mapping[str, str]) -> Manifest:
     """Return the Secret to write, over this version of the live one.
 
     It has no owner reference: it is kept together with the database when the SomaBrain is deleted.

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from somabrain_local.loopback import api_server
-from somabrain_operator.kube.names import FINALIZER, KEEP_DATABASE
+from somabrain_operator.kube.names import FINALIZER, RETAIN_DATABASE
 from tests.integration.operator.api import Api, Object, Refused, api_of, eventually
 from tests.integration.operator.brains import NAME, SPEC, Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, wait_for_kind
@@ -137,7 +137,7 @@ def test_a_drop_that_fails_holds_the_resource_until_the_annotation(made: Brain) 
     )
     assert "PostgreSQL cannot be reached as the administrator: no route to host." in said["message"]
     assert finalizers(made) == [FINALIZER]
-    made.annotate(KEEP_DATABASE, "true")
+    made.annotate(RETAIN_DATABASE, "true")
     gone(made)
     assert "app-dsn" in made.api.get("Secret", f"{NAME}-database", made.namespace)["data"]
 

@@ -17,14 +17,14 @@ from somabrain_operator.kube import names
 from somabrain_operator.kube.hashing import secret_hash
 from somabrain_operator.kube.names import Key
 from somabrain_operator.kube.objects import Manifest
-from somabrain_operator.observe.parse import with_made_secret
+from somabrain_operator.observe.parse import with_provisioned_secret
 from somabrain_operator.observe.state import DatabaseInput, ObservedState
 from somabrain_operator.plan import Plan, make_plan
 from somabrain_operator.plan.deletion import Deletion, plan_deletion
-from somabrain_operator.plan.provision import without_unmade_job
+from somabrain_operator.plan.provision import without_uncreated_provision_job
 from somabrain_operator.references.catalog import ADMIN_FIELD
 from somabrain_operator.references.resolved import ResolvedReference
-from somabrain_operator.render.provision import database_name, is_made_secret, secret_values
+from somabrain_operator.render.provision import database_name, is_provisioned_secret, secret_values
 from somabrain_operator.status import render_deletion_status, render_status
 from tests.golden.regenerate import FOLDER, provisioning
 from tests.unit.operator import samples
@@ -39,7 +39,7 @@ PROVISION: Mapping[str, Any] = {"adminSecretRef": {"name": "admin"}}
 
 def spec(provision: Mapping[str, Any] = PROVISION, **fields: Any) -> SomaBrainSpec:
     """Return a spec that has its database made."""
-    return with_made_secret(KEY, SomaBrainSpec.model_validate({"database": {"provision": provision}, **fields}))
+    return with_provisioned_secret(KEY, SomaBrainSpec.model_validate({"database": {"provision": provision}, **fields}))
 
 
 def observed(
@@ -120,7 +120,7 @@ def test_the_first_step_writes_the_secret_and_starts_the_job() -> None:
     ]
     assert set(secret_values(written(started))) == {"database.json"}
     assert "ownerReferences" not in str(written(started))
-    assert is_made_secret(written(started), OWNER)
+    assert is_provisioned_secret(written(started), OWNER)
     assert job["spec"]["template"]["spec"]["volumes"][1]["secret"]["secretName"] == "admin"
     assert "Deployment" not in [each["kind"] for each in started.apply]
     assert conditions(started)["Provisioned"]["reason"] == "Running"
@@ -195,6 +195,8 @@ def test_a_rotation_keeps_the_former_login_until_no_pod_has_it() -> None:
     assert secret_values(written(begun))["app-dsn"] == secret_values(secret)["app-dsn"]
     (job,) = jobs(begun)
     assert begun.halted_by is None
+    updating = conditions(begun)["Provisioned"]
+    assert (updating["status"], updating["reason"]) == ("True", "Updating")
 
     made = plan(observed(
         secret=written(begun), status=status(begun), jobs=[live_job(job, "Complete")], annotations=rotate,
@@ -353,7 +355,7 @@ def test_what_cannot_be_is_said_before_anything_is_written(release: Any, desired
 def test_an_api_server_that_refuses_the_secret_is_quoted() -> None:
     """A Secret that may not be written is no attempt, and the condition has the API server's words."""
     started = plan(observed())
-    said = status(without_unmade_job(started, {}, "secrets is forbidden"))
+    said = status(without_uncreated_provision_job(started, {}, "secrets is forbidden"))
     assert conditions_of(said)["Provisioned"]["message"] == "The database could not be made: secrets is forbidden"
     assert "attempt" not in said["provision"]
 
@@ -398,12 +400,12 @@ def test_a_drop_that_fails_says_why_and_how_to_go_on_without_it() -> None:
     failed = deletion(secret, status=shown, live=[live_job(job, "Failed")], pods=[dead(job, "no route to host")])
     condition = conditions_of(render_deletion_status(failed.plan))["Provisioned"]
     assert "The database could not be dropped: Attempt 1 failed: no route to host" in condition["message"]
-    assert f"kubectl annotate sb quickstart {names.KEEP_DATABASE}=true" in condition["message"]
+    assert f"kubectl annotate sb quickstart {names.RETAIN_DATABASE}=true" in condition["message"]
     assert failed.probe is not None
     assert failed.plan.requeue_after_s is not None
     assert failed.plan.requeue_after_s <= 10
-    kept = deletion(secret, status=shown, annotations={names.KEEP_DATABASE: "true"})
-    assert f"annotation {names.KEEP_DATABASE}" in kept.released
+    kept = deletion(secret, status=shown, annotations={names.RETAIN_DATABASE: "true"})
+    assert f"annotation {names.RETAIN_DATABASE}" in kept.released
     assert (kept.secret, jobs(kept.plan)) == (None, [])
 
 
