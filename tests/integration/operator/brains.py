@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from somabrain_operator.kube import timestamps
-from somabrain_operator.kube.kinds import CHILDREN
+from somabrain_operator.kube.kinds import CHILDREN, PROMETHEUS
 from tests.integration.operator.api import Api, Object, eventually
 
 NAME = "quickstart"
@@ -48,12 +48,8 @@ class Brain:
 
     def collect_garbage(self) -> None:
         """As the garbage collector: delete what a deleted SomaBrain owned."""
-        for kind in CHILDREN:
-            try:
-                children = self.api.objects(kind, self.namespace)
-            except KeyError:
-                continue  # an optional kind that is not served
-            for child in children:
+        for kind in CHILDREN.keys() - {each.kind for each in PROMETHEUS}:
+            for child in self.api.objects(kind, self.namespace):
                 if "ownerReferences" in child["metadata"]:
                     self.api.delete(kind, _name(child), self.namespace)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,10 @@ def provisioning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Api
 
 
 @pytest.fixture
-def made(provisioning: tuple[Api, Operator], request: pytest.FixtureRequest) -> Brain:
+def made(provisioning: tuple[Api, Operator]) -> Brain:
     """A namespace with an administrator's Secret."""
     verbs, _ = provisioning
-    name = f"p-{abs(hash(request.node.name)) % 10**8}"
+    name = f"p-{uuid.uuid4().hex[:8]}"
     verbs.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     verbs.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}, name)
     brain = Brain(verbs, name)
@@ -86,6 +87,14 @@ def test_the_database_of_a_resource_cannot_change(made: Brain) -> None:
     for other in ("two", None):
         with pytest.raises(Refused, match="cannot change, because the memories stay in the former database"):
             made.apply(database={"provision": {"database": other}})
+
+
+def test_memories_are_not_left_behind_by_an_edit(made: Brain) -> None:
+    """A SomaBrain whose database is its own cannot change to one that is made, which would be empty."""
+    made.api.create(manifest(SPEC), made.namespace)
+    change = {"secretRef": None, "provision": PROVISION}
+    with pytest.raises(Refused, match="cannot change from secretRef to provision, which makes an empty database"):
+        made.apply(database=change, migration={"database": None})
 
 
 def finalizers(brain: Brain) -> list[str]:
@@ -151,9 +160,12 @@ def test_a_namespace_that_is_being_deleted_is_not_held_up(made: Brain, provision
     )
     made.api.delete("Namespace", made.namespace)
     gone(made)
-    log = provisioning[1].log.read_text()
-    assert f'"namespace": "{made.namespace}"' in log
-    assert "Its namespace is being deleted, and no Job can drop its database, which is left" in log
+    released = eventually(
+        lambda: [each for each in provisioning[1].events() if each["event"] == "finalizer removed"
+                 and each["namespace"] == made.namespace],
+        bool, "a line in the log",
+    )  # fmt: skip
+    assert released[0]["why"].startswith("Its namespace is being deleted, and no Job can drop its database, which is")
 
 
 def test_a_database_that_is_dropped_takes_the_secret_with_it(made: Brain) -> None:

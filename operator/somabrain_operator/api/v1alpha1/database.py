@@ -52,7 +52,12 @@ class Database(ApiModel):
                 "has(self.secretRef) != has(self.provision)",
                 "spec.database: set either secretRef, whose Secret holds app-dsn and worker-dsn, or provision, with "
                 "which the operator makes the database and the Secret",
-            )
+            ),
+            rule(
+                "!has(oldSelf.secretRef) || has(self.secretRef)",
+                "spec.database cannot change from secretRef to provision, which makes an empty database; make another "
+                "SomaBrain with it",
+            ),
         )
     )
 
