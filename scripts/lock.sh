@@ -16,6 +16,8 @@ compile service --extra service --extra migrate "$@"
 compile dev --all-extras --group dev "$@"
 "$uv" pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url \
   --no-emit-find-links --constraint requirements/dev.txt --output-file requirements/build.txt "$@" requirements/build.in
+"$uv" pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url \
+  --no-emit-find-links --output-file requirements/docs.txt "$@" requirements/docs.in
 
 # In a folder of its own, because in the checkout uv would apply pyproject.toml's table [tool.uv].
 uv=$(realpath "$uv") root=$PWD draft=$(mktemp -d)

@@ -43,7 +43,7 @@ from somabrain_operator.references.watcher import ReferenceWatcher
 
 STOP_GRACE_S: Final = 15.0
 """Time that reconciles in progress get to finish at shutdown; each of their calls has a timeout."""
-_log = structlog.stdlib.get_logger("somabrain_operator")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

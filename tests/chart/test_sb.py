@@ -110,8 +110,18 @@ def both(request: pytest.FixtureRequest, helm: Helm, tmp_path: Path) -> tuple[li
     """The manifests of the operator and of the chart for the same settings."""
     values = tmp_path / "values.yaml"
     values.write_text(json.dumps(CHART[request.param]))
-    text = helm("template", NAME, "helm/charts/sb", "--namespace", samples.KEY.namespace, "--values", str(values),
-                "--set", f"image.tag={samples.IMAGE.rpartition(':')[2]}", "--skip-tests")  # fmt: skip
+    text = helm(
+        "template",
+        NAME,
+        "helm/charts/sb",
+        "--namespace",
+        samples.KEY.namespace,
+        "--values",
+        str(values),
+        "--set",
+        f"image.tag={samples.IMAGE.rpartition(':')[2]}",
+        "--skip-tests",
+    )
     ours = [manifest for manifest in yaml.safe_load_all(text) if manifest]
     return list(yaml.safe_load_all(manifests(OPERATOR[request.param]))), ours
 

@@ -43,7 +43,7 @@ from somabrain_operator.status import render_deletion_status, render_status
 from somabrain_operator.status.stall import stalls_after_s
 from somabrain_operator.status.transitions import Transition, transitions
 
-_log = structlog.stdlib.get_logger("somabrain_operator.controller.reconcile")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

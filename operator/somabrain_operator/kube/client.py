@@ -244,12 +244,18 @@ class Cluster:
             "namespace": key.namespace,
         }
         event: Manifest = {
-            "apiVersion": "v1", "kind": "Event",
+            "apiVersion": "v1",
+            "kind": "Event",
             "metadata": {"generateName": f"{key.name}.", "namespace": key.namespace},
-            "involvedObject": {**involved_object, "uid": owner.uid}, "source": {"component": names.MANAGER},
-            "type": "Warning" if warning else "Normal", "reason": reason, "message": message,
-            "count": 1, "firstTimestamp": timestamp, "lastTimestamp": timestamp,
-        }  # fmt: skip
+            "involvedObject": {**involved_object, "uid": owner.uid},
+            "source": {"component": names.MANAGER},
+            "type": "Warning" if warning else "Normal",
+            "reason": reason,
+            "message": message,
+            "count": 1,
+            "firstTimestamp": timestamp,
+            "lastTimestamp": timestamp,
+        }
         await self._transport.request(_describe(EVENT, *key), "POST", EVENT.path(key.namespace), body=event)
         self._count_write(EVENT.kind, "create")
 

@@ -27,7 +27,7 @@ from somabrain_operator.references.catalog import Reference, references_of
 from somabrain_operator.references.resolver import resolve
 from somabrain_operator.references.tracked import TrackedReferences
 
-_log = structlog.stdlib.get_logger("somabrain_operator.observe.observe")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 async def observe(

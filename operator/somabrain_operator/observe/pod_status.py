@@ -14,10 +14,17 @@ from somabrain_operator.kube.names import MIGRATION, PROVISION
 from somabrain_operator.kube.objects import Json, Manifest, at, condition, items, mapping, number, text
 from somabrain_operator.observe.vault_agent_log import exit_error
 
-_IMAGE_PULL_REASONS: Final = frozenset({
-    "ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
-    "RegistryUnavailable", "SignatureValidationFailed",
-})  # fmt: skip
+_IMAGE_PULL_REASONS: Final = frozenset(
+    {
+        "ImagePullBackOff",
+        "ErrImagePull",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "RegistryUnavailable",
+        "SignatureValidationFailed",
+    }
+)
 STARTING: Final = "it is starting."
 _SIGNAL_EXIT_BASE: Final = 128
 """An exit code above it is this value plus the number of the signal."""

@@ -79,7 +79,7 @@ class ObservedState:
     missing_kinds: frozenset[str] = frozenset()
     """Optional kinds that the API server does not serve, such as those of the Prometheus operator."""
     pod_refusals: Mapping[str, str] = field(default_factory=dict)
-    """Why the API server refuses the pods of Jobs, by name of the Job, in its own words."""
+    """Reason for which the API server refuses the pods of Jobs, by name of the Job, in its own words."""
     other_budgets: OtherBudgets = OtherBudgets()
     """PodDisruptionBudgets of the namespace; empty unless the spec has one of its own."""
     database: DatabaseInput | None = None

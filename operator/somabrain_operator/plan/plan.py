@@ -54,7 +54,7 @@ class Plan:
     deployment: Manifest | None = None
     """Rendered Deployment, once its step has run."""
     budget_overlap: str = ""
-    """How PodDisruptionBudgets of others meet the one of the spec; empty if none does."""
+    """Overlap of others' PodDisruptionBudgets with the one of the spec, as a sentence; empty: no overlap."""
     failed: bool = False
     """True if the plan halted because of a failure, not only to wait."""
     transient: bool = False

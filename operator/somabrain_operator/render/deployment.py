@@ -83,18 +83,24 @@ def render_deployment(owner: Owner, spec: SomaBrainSpec, images: Images, config_
         "volumes": list(_volumes(owner, spec)),
     }
     annotations = {names.CONFIG_HASH: config_hash, **agent_annotation(spec, names.SERVER)}
-    return render_object(owner, names.SERVER, ("apps/v1", "Deployment"), {
-        "spec": {
-            "revisionHistoryLimit": 3,
-            "progressDeadlineSeconds": PROGRESS_DEADLINE_S,
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "selector": {"matchLabels": selector},
-            "template": {
-                "metadata": {"labels": names.labels(owner.key.name, names.SERVER), "annotations": annotations},
-                "spec": pod,
-            },
-        }
-    }, annotations={names.IMAGE: images.service})  # fmt: skip
+    return render_object(
+        owner,
+        names.SERVER,
+        ("apps/v1", "Deployment"),
+        {
+            "spec": {
+                "revisionHistoryLimit": 3,
+                "progressDeadlineSeconds": PROGRESS_DEADLINE_S,
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+                "selector": {"matchLabels": selector},
+                "template": {
+                    "metadata": {"labels": names.labels(owner.key.name, names.SERVER), "annotations": annotations},
+                    "spec": pod,
+                },
+            }
+        },
+        annotations={names.IMAGE: images.service},
+    )
 
 
 def _volumes(owner: Owner, spec: SomaBrainSpec) -> Iterator[dict[str, Json]]:
@@ -147,14 +153,20 @@ def _probes(probes: Probes) -> dict[str, Json]:
     return {
         "startupProbe": http_probe("/livez", "http", period_s=1, failures=probes.startup_seconds),
         "livenessProbe": http_probe(
-            "/livez", "http",
-            period_s=probes.liveness_period_seconds, failures=probes.liveness_failures, timeout_s=timeout_s,
+            "/livez",
+            "http",
+            period_s=probes.liveness_period_seconds,
+            failures=probes.liveness_failures,
+            timeout_s=timeout_s,
         ),
         "readinessProbe": http_probe(
-            "/ready", "http",
-            period_s=probes.readiness_period_seconds, failures=probes.readiness_failures, timeout_s=timeout_s,
+            "/ready",
+            "http",
+            period_s=probes.readiness_period_seconds,
+            failures=probes.readiness_failures,
+            timeout_s=timeout_s,
         ),
-    }  # fmt: skip
+    }
 
 
 def _issuer_volume() -> dict[str, Json]:

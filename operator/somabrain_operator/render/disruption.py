@@ -11,10 +11,15 @@ from somabrain_operator.render.metadata import render_object
 
 def render_disruption_budget(owner: Owner, budget: DisruptionBudget) -> Manifest:
     """Return the budget; pods that are not ready may always be evicted, so that a broken pod does not block a drain."""
-    return render_object(owner, names.SERVER, ("policy/v1", "PodDisruptionBudget"), {
-        "spec": {
-            "maxUnavailable": budget.max_unavailable,
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            "selector": {"matchLabels": names.selector(owner.key.name, names.SERVER)},
-        }
-    })  # fmt: skip
+    return render_object(
+        owner,
+        names.SERVER,
+        ("policy/v1", "PodDisruptionBudget"),
+        {
+            "spec": {
+                "maxUnavailable": budget.max_unavailable,
+                "unhealthyPodEvictionPolicy": "AlwaysAllow",
+                "selector": {"matchLabels": names.selector(owner.key.name, names.SERVER)},
+            }
+        },
+    )

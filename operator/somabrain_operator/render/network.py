@@ -17,13 +17,18 @@ def render_network_policy(owner: Owner, policy: NetworkPolicy) -> Manifest:
     http: dict[str, Json] = {"ports": [{"port": "http", "protocol": "TCP"}]}
     if policy.scrapers:
         http["from"] = [_peer(each) for each in policy.scrapers]
-    return render_object(owner, names.SERVER, ("networking.k8s.io/v1", "NetworkPolicy"), {
-        "spec": {
-            "podSelector": {"matchLabels": names.selector(owner.key.name, names.SERVER)},
-            "policyTypes": ["Ingress"],
-            "ingress": [{"ports": [{"port": "grpc", "protocol": "TCP"}], "from": clients}, http],
-        }
-    })  # fmt: skip
+    return render_object(
+        owner,
+        names.SERVER,
+        ("networking.k8s.io/v1", "NetworkPolicy"),
+        {
+            "spec": {
+                "podSelector": {"matchLabels": names.selector(owner.key.name, names.SERVER)},
+                "policyTypes": ["Ingress"],
+                "ingress": [{"ports": [{"port": "grpc", "protocol": "TCP"}], "from": clients}, http],
+            }
+        },
+    )
 
 
 def _peer(peer: NetworkPolicyPeer) -> dict[str, Json]:

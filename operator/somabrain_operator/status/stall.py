@@ -21,7 +21,7 @@ _PAUSED_REASONS: Final = frozenset({"Paused", "ChangesWait"})
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Whether waiting for Ready makes sense."""
+    """Conditions that say whether waiting for Ready makes sense."""
 
     reconciling: ConditionResult
     stalled: ConditionResult

@@ -114,8 +114,9 @@ class Brain:
                 and message in condition["message"]
                 and reason in ("", condition["reason"])
             ),
-            f"{kind}={status} {message!r} {reason}", timeout_s,
-        )  # fmt: skip
+            f"{kind}={status} {message!r} {reason}",
+            timeout_s,
+        )
 
     def jobs(self) -> list[Object]:
         """Return the migration Jobs, oldest first."""
@@ -172,14 +173,26 @@ class ControllerStub:
     def refuse_pod(self, job: Object, message: str) -> None:
         """As the Job controller: the API server refuses the Job's pod, which only an event says."""
         self._job(job, {"ready": 0})
-        involved = {"apiVersion": "batch/v1", "kind": "Job", "name": _name(job), "uid": job["metadata"]["uid"],
-                    "namespace": self.brain.namespace}  # fmt: skip
+        involved = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "name": _name(job),
+            "uid": job["metadata"]["uid"],
+            "namespace": self.brain.namespace,
+        }
         event = {
-            "apiVersion": "v1", "kind": "Event", "metadata": {"name": f"{_name(job)}.1"}, "type": "Warning",
-            "reason": "FailedCreate", "message": f'Error creating: pods "{_name(job)}-x" {message}',
-            "source": {"component": "job-controller"}, "involvedObject": involved,
-            "firstTimestamp": _now(), "lastTimestamp": _now(), "count": 1,
-        }  # fmt: skip
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{_name(job)}.1"},
+            "type": "Warning",
+            "reason": "FailedCreate",
+            "message": f'Error creating: pods "{_name(job)}-x" {message}',
+            "source": {"component": "job-controller"},
+            "involvedObject": involved,
+            "firstTimestamp": _now(),
+            "lastTimestamp": _now(),
+            "count": 1,
+        }
         self.brain.api.create(event, self.brain.namespace)
 
     def _job(self, job: Object, status: Object) -> None:
@@ -195,10 +208,14 @@ class ControllerStub:
         ready_replicas = replicas if ready is None else ready
         progressing = {**_true("Progressing"), "reason": "NewReplicaSetAvailable", "message": ""}
         status = {
-            "observedGeneration": live["metadata"]["generation"], "replicas": replicas, "updatedReplicas": replicas,
-            "readyReplicas": ready_replicas, "availableReplicas": ready_replicas,
-            "unavailableReplicas": replicas - ready_replicas, "conditions": [progressing],
-        }  # fmt: skip
+            "observedGeneration": live["metadata"]["generation"],
+            "replicas": replicas,
+            "updatedReplicas": replicas,
+            "readyReplicas": ready_replicas,
+            "availableReplicas": ready_replicas,
+            "unavailableReplicas": replicas - ready_replicas,
+            "conditions": [progressing],
+        }
         self.brain.api.status("Deployment", _name(live), self.brain.namespace, status)
         return live
 
@@ -206,17 +223,24 @@ class ControllerStub:
         """As the Deployment controller: one pod of the current template was created, and the old ones still run."""
         live = self.brain.deployment()
         status = {
-            "observedGeneration": live["metadata"]["generation"], "replicas": ready + 1, "updatedReplicas": 1,
-            "readyReplicas": ready, "availableReplicas": ready, "unavailableReplicas": 1,
-        }  # fmt: skip
+            "observedGeneration": live["metadata"]["generation"],
+            "replicas": ready + 1,
+            "updatedReplicas": 1,
+            "readyReplicas": ready,
+            "availableReplicas": ready,
+            "unavailableReplicas": 1,
+        }
         self.brain.api.status("Deployment", _name(live), self.brain.namespace, status)
 
     def init_failed(self, pod: Object, container: str, message: str) -> None:
         """As the kubelet: an init container of a pod fails repeatedly."""
         ended = {"exitCode": 1, "reason": "Error", "message": message, "startedAt": _now(), "finishedAt": _now()}
         again = _container(container, {"waiting": {"reason": "CrashLoopBackOff"}})
-        status = {"phase": "Pending", "conditions": [{"type": "Ready", "status": "False"}],
-                  "initContainerStatuses": [{**again, "lastState": {"terminated": ended}}]}  # fmt: skip
+        status = {
+            "phase": "Pending",
+            "conditions": [{"type": "Ready", "status": "False"}],
+            "initContainerStatuses": [{**again, "lastState": {"terminated": ended}}],
+        }
         self.brain.api.status("Pod", _name(pod), self.brain.namespace, status)
 
     def scale(self, replicas: int) -> None:

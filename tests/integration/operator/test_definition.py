@@ -31,8 +31,13 @@ def test_a_minimal_resource_is_stored_with_its_defaults(quiet: Brain) -> None:
     assert (spec["replicas"], spec["paused"], spec["migration"]["enabled"]) == (1, False, True)
     assert spec["auth"]["tenantClaim"] == "/kubernetes.io/namespace"
     assert spec["config"]["encoder"] == {
-        "kind": "minilm-l6-v2-int8", "minilm": False, "threads": 1, "onnx": [], "endpoints": [], "client": [],
-    }  # fmt: skip
+        "kind": "minilm-l6-v2-int8",
+        "minilm": False,
+        "threads": 1,
+        "onnx": [],
+        "endpoints": [],
+        "client": [],
+    }
 
 
 @pytest.mark.parametrize(
@@ -176,8 +181,17 @@ spec:
 
 def test_the_quickstart_is_accepted(quiet: Brain) -> None:
     """The quickstart example is valid as it is."""
-    done = kubectl(quiet.api, "apply", "-n", quiet.namespace, "-f", "examples/quickstart.yaml", "--dry-run=server",
-                   "--validate=strict", "--namespace=demo")  # fmt: skip
+    done = kubectl(
+        quiet.api,
+        "apply",
+        "-n",
+        quiet.namespace,
+        "-f",
+        "examples/quickstart.yaml",
+        "--dry-run=server",
+        "--validate=strict",
+        "--namespace=demo",
+    )
     assert 'namespaces "demo" not found' in done.stderr or done.returncode == 0, done.stderr
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from somabrain_local.loopback import api_server
+from devcluster.loopback import api_server
 from somabrain_operator.kube.names import FINALIZER, RETAIN_DATABASE
 from tests.integration.operator.api import Api, Object, Refused, api_of, eventually
 from tests.integration.operator.brains import NAME, SPEC, Brain, ControllerStub

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from somabrain_local.loopback import api_server
-from somabrain_local.loopback.kubernetes import AUDIT_POLICY
+from devcluster.loopback import api_server
+from devcluster.loopback.kubernetes import AUDIT_POLICY
 from somabrain_operator.kube.names import RETRY_MIGRATION
 from tests.integration.operator.api import OPERATOR, Api, Object, api_of, eventually
 from tests.integration.operator.brains import NAME, POD_ADDRESS, Brain, ControllerStub, running

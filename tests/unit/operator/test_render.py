@@ -125,8 +125,10 @@ def test_the_identity_service_reaches_the_service(tmp_path: Path, monkeypatch: p
     """Address, credentials and CA of the introspection endpoint become settings."""
     auth = container_settings("vault", server("vault"), tmp_path, monkeypatch).auth
     assert (auth.mode, auth.introspection.address, auth.introspection.client_id) == (
-        "introspection", "https://auth.example", "x",
-    )  # fmt: skip
+        "introspection",
+        "https://auth.example",
+        "x",
+    )
     assert str(auth.introspection.ca_file) == "/etc/somabrain/settings/auth-ca.crt"
     assert auth.jwks_token_file is None
 
@@ -219,10 +221,18 @@ def test_the_kubelet_waits_longer_than_the_server_drains(name: str) -> None:
 def test_every_container_can_be_given_a_limit_of_cpu() -> None:
     """Every container's resources are fields of the spec: a quota may require limits that are not the defaults."""
     limited = {"resources": {"limits": {"cpu": "1", "memory": "512Mi"}}}
-    fields = {**CASES["vault"], **limited, "migration": limited, "vault": {**CASES["vault"]["vault"], **limited},
-              "opa": limited}  # fmt: skip
-    templates = [each["spec"]["template"]["spec"] for each in yaml.safe_load_all(manifests(fields))
-                 if each["kind"] in ("Deployment", "Job")]  # fmt: skip
+    fields = {
+        **CASES["vault"],
+        **limited,
+        "migration": limited,
+        "vault": {**CASES["vault"]["vault"], **limited},
+        "opa": limited,
+    }
+    templates = [
+        each["spec"]["template"]["spec"]
+        for each in yaml.safe_load_all(manifests(fields))
+        if each["kind"] in ("Deployment", "Job")
+    ]
     containers = [each for pod in templates for each in (*pod["initContainers"], *pod["containers"])]
     assert sorted(each["name"] for each in containers) == ["migrate", "opa", "server", "vault", "vault"]
     assert all(each["resources"]["limits"] == limited["resources"]["limits"] for each in containers)
