@@ -1,4 +1,4 @@
-"""What the operator and the command `somabrain-service provision` agree on: an administrator's login, and the roles.
+"""Contract of the operator and `somabrain-service provision`: an administrator's login, and the roles of a database.
 
 A database that is provisioned has four kinds of roles. The owner migrates and owns the tables. `app` and `worker` have
 the rights of calls and of background jobs, and nobody logs in as them. Logins are members of these two and have a

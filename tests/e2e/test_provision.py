@@ -121,9 +121,11 @@ async def test_one_secret_is_enough_and_a_rotation_fails_no_call(
             await asyncio.to_thread(annotate, made, ROTATE_PASSWORDS, "1")
             await eventually(lambda: app_dsn(made), lambda now: "_app_2:" in now, "no new password")
             await eventually(
-                lambda: roles(postgres, made), lambda now: now == ["app", "app_2", "owner", "worker", "worker_2"],
-                "the former roles stayed", timeout_s=180,
-            )  # fmt: skip
+                lambda: roles(postgres, made),
+                lambda now: now == ["app", "app_2", "owner", "worker", "worker_2"],
+                "the former roles stayed",
+                timeout_s=180,
+            )
             await made.ready()
             await book.wait_for_more(20)
         assert await book.missing(client, "log") == []

@@ -187,18 +187,24 @@ def provisioning() -> str:
     source = {"adminSecretRef": {"name": "admin"}, "deletionPolicy": "Delete"}
     spec = with_provisioned_secret(
         samples.KEY,
-        SomaBrainSpec.model_validate({
-            "database": {"provision": source},
-            "networkPolicy": {},
-            "configMapRefs": [{"name": "authorities"}],
-        }),
-    )  # fmt: skip
+        SomaBrainSpec.model_validate(
+            {
+                "database": {"provision": source},
+                "networkPolicy": {},
+                "configMapRefs": [{"name": "authorities"}],
+            }
+        ),
+    )
     provision = Provision.model_validate(source)
     fingerprint = "0123456789abcdef"
     job = render_provision_job(
-        samples.OWNER, spec, provision, image=samples.IMAGE, name=f"quickstart-provision-{fingerprint[:8]}-1",
+        samples.OWNER,
+        spec,
+        provision,
+        image=samples.IMAGE,
+        name=f"quickstart-provision-{fingerprint[:8]}-1",
         fingerprint=fingerprint,
-    )  # fmt: skip
+    )
     migration = render_migration_job(
         samples.OWNER, spec, image=samples.IMAGE, vault_image="", fingerprint=fingerprint, attempt=1
     )

@@ -24,11 +24,11 @@ from somabrain_operator.render.provision import is_provisioned_secret, render_dr
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """What is done for a SomaBrain that is being deleted."""
+    """Steps for a SomaBrain that is being deleted."""
 
     plan: Plan
     released: str = ""
-    """Why its finalizer is removed now, as a sentence; empty: it stays."""
+    """Reason for which its finalizer is removed now, as a sentence; empty: it stays."""
     secret: Manifest | None = None
     """Secret to delete before that."""
     probe: Manifest | None = None
@@ -65,9 +65,14 @@ def plan_deletion(observed: ObservedState, release: OperatorDefaults) -> Deletio
     reference = admin_reference(plan)
     digest = content_hash(dict(reference.digests) if reference is not None else {})[:8]
     making = provision_task(
-        plan, spec, provision, stored, record.model_copy(update={"database": stored.database}),
-        admin_digest=digest, fingerprint=fingerprint,
-    )  # fmt: skip
+        plan,
+        spec,
+        provision,
+        stored,
+        record.model_copy(update={"database": stored.database}),
+        admin_digest=digest,
+        fingerprint=fingerprint,
+    )
     task = replace(
         making,
         activity=f"is dropping the database {stored.database} and its roles",

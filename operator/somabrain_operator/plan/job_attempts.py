@@ -47,9 +47,9 @@ class Task:
     retry_token: str | None
     """A value other than the recorded one requests an immediate attempt."""
     activity: str
-    """What a running Job does, such as `is migrating the database for IMAGE`."""
+    """Activity of a running Job, such as `is migrating the database for IMAGE`."""
     subject: str
-    """What has not been done while the resource is paused, such as `The migration has not run`."""
+    """Sentence about a resource that is paused, without its end, such as `The migration has not run`."""
     resources: str
     """Fields of the spec that a quota may refuse."""
     succeeded: str

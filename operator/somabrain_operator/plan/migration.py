@@ -35,21 +35,24 @@ def migrate(plan: Plan, spec: SomaBrainSpec) -> Plan:
             attempt=attempt,
         )
 
-    return run_job(plan, Task(
-        container=MIGRATION,
-        annotation=MIGRATION_HASH,
-        fingerprint=fingerprint,
-        record=_record(plan.observed.brain.status, fingerprint),
-        retry_annotation=RETRY_MIGRATION,
-        retry_token=plan.observed.brain.annotations.get(RETRY_MIGRATION, "")[:256] or None,
-        activity=f"is migrating the database for {plan.image}",
-        subject="The migration has not run",
-        resources="spec.migration.resources and spec.vault.resources",
-        succeeded=f"The database has the schema of {plan.image}.",
-        job_name=lambda attempt: migration_job_name(plan.owner, fingerprint, attempt),
-        render=render,
-        store=_with_migration,
-    ))  # fmt: skip
+    return run_job(
+        plan,
+        Task(
+            container=MIGRATION,
+            annotation=MIGRATION_HASH,
+            fingerprint=fingerprint,
+            record=_record(plan.observed.brain.status, fingerprint),
+            retry_annotation=RETRY_MIGRATION,
+            retry_token=plan.observed.brain.annotations.get(RETRY_MIGRATION, "")[:256] or None,
+            activity=f"is migrating the database for {plan.image}",
+            subject="The migration has not run",
+            resources="spec.migration.resources and spec.vault.resources",
+            succeeded=f"The database has the schema of {plan.image}.",
+            job_name=lambda attempt: migration_job_name(plan.owner, fingerprint, attempt),
+            render=render,
+            store=_with_migration,
+        ),
+    )
 
 
 def without_uncreated_job(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str) -> Plan:

@@ -44,7 +44,7 @@ class Plan:
     finalizer: bool = False
     """True if the database is dropped with the SomaBrain, which therefore has a finalizer."""
     database_failure: str = ""
-    """Why the database could not be made as it must be while the former connection strings work; empty: it could."""
+    """Reason for which a database whose former connection strings work could not be changed; empty: it could."""
     halted_by: ConditionResult | None = None
     """Result of the step that halted the plan; None: all steps ran."""
     paused: bool = False

@@ -244,10 +244,18 @@ def _make(plan: Plan, spec: SomaBrainSpec, making: _Making) -> Plan:
     same = stored.hash == fingerprint
     fresh = ProvisionStatus(hash=fingerprint, retry_token=stored.retry_token, login=stored.login)
     record = (stored if same else fresh).model_copy(update={"database": desired.database})
-    made = run_job(plan, provision_task(
-        plan, spec, making.provision, desired, record,
-        admin_digest=making.admin_digest, fingerprint=fingerprint,
-    ))  # fmt: skip
+    made = run_job(
+        plan,
+        provision_task(
+            plan,
+            spec,
+            making.provision,
+            desired,
+            record,
+            admin_digest=making.admin_digest,
+            fingerprint=fingerprint,
+        ),
+    )
     works = making.published.keys() >= desired.dsns().keys() and any(
         record.login == login.number for login in desired.logins
     )

@@ -212,9 +212,14 @@ def _list(tree: Manifest, name: str) -> list[Json]:
 
 def render_job_network_policy(owner: Owner) -> Manifest:
     """Return the policy of the Jobs' pods: nobody connects to them."""
-    return render_object(owner, names.PROVISION, ("networking.k8s.io/v1", "NetworkPolicy"), {
-        "spec": {
-            "podSelector": {"matchLabels": names.selector(owner.key.name, names.PROVISION)},
-            "policyTypes": ["Ingress"],
-        }
-    })  # fmt: skip
+    return render_object(
+        owner,
+        names.PROVISION,
+        ("networking.k8s.io/v1", "NetworkPolicy"),
+        {
+            "spec": {
+                "podSelector": {"matchLabels": names.selector(owner.key.name, names.PROVISION)},
+                "policyTypes": ["Ingress"],
+            }
+        },
+    )

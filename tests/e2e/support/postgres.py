@@ -41,11 +41,20 @@ class Postgres:
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
             "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "tmp", "mountPath": "/tmp"}],
         }
-        security = {"runAsNonRoot": True, "runAsUser": 999, "runAsGroup": 999, "fsGroup": 999,
-                    "seccompProfile": {"type": "RuntimeDefault"}}  # fmt: skip
+        security = {
+            "runAsNonRoot": True,
+            "runAsUser": 999,
+            "runAsGroup": 999,
+            "fsGroup": 999,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
         volumes = [{"name": "data", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
-        spec = {"automountServiceAccountToken": False, "securityContext": security, "containers": [container],
-                "volumes": volumes}  # fmt: skip
+        spec = {
+            "automountServiceAccountToken": False,
+            "securityContext": security,
+            "containers": [container],
+            "volumes": volumes,
+        }
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": NAME, "labels": labels}, "spec": spec}
         service = {
             "apiVersion": "v1",
@@ -55,8 +64,9 @@ class Postgres:
         }
         for manifest in (service, pod):
             self.kubectl.apply(self.namespace, manifest)
-        self.kubectl("wait", "-n", self.namespace, f"pod/{NAME}", "--for=condition=Ready", "--timeout=90s",
-                     timeout_s=100)  # fmt: skip
+        self.kubectl(
+            "wait", "-n", self.namespace, f"pod/{NAME}", "--for=condition=Ready", "--timeout=90s", timeout_s=100
+        )
 
     def stop(self) -> None:
         """Stop it for good."""
@@ -71,6 +81,12 @@ class Postgres:
     def admin_secret(self, name: str, user: str = "postgres", password: str = PASSWORD) -> Object:
         """Return the Secret of an administrator, with the keys that CloudNativePG gives a superuser's."""
         host = f"{NAME}.{self.namespace}.svc"
-        values = {"username": user, "password": password, "host": host, "port": "5432", "dbname": "*",
-                  "uri": f"postgresql://{user}:{password}@{host}:5432/*"}  # fmt: skip
+        values = {
+            "username": user,
+            "password": password,
+            "host": host,
+            "port": "5432",
+            "dbname": "*",
+            "uri": f"postgresql://{user}:{password}@{host}:5432/*",
+        }
         return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}

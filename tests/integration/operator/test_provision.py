@@ -131,8 +131,13 @@ def fail(brain: Brain, job: Object, message: str) -> None:
     """As the kubelet and the Job controller: the Job's pod ended with a message."""
     stub, name = ControllerStub(brain), str(job["metadata"]["name"])
     pod = stub.pod(f"{name}-x", job["spec"]["template"], {"batch.kubernetes.io/job-name": name})
-    ended = {"exitCode": 1, "reason": "Error", "message": message, "startedAt": "2026-01-01T00:00:00Z",
-             "finishedAt": "2026-01-01T00:00:01Z"}  # fmt: skip
+    ended = {
+        "exitCode": 1,
+        "reason": "Error",
+        "message": message,
+        "startedAt": "2026-01-01T00:00:00Z",
+        "finishedAt": "2026-01-01T00:00:01Z",
+    }
     status: dict[str, Any] = {"name": "provision", "image": "i", "imageID": "", "ready": False, "restartCount": 0}
     stub.pod_status(pod, "Failed", [{**status, "state": {"terminated": ended}}])
     stub.reach_deadline(job)
@@ -161,10 +166,14 @@ def test_a_namespace_that_is_being_deleted_is_not_held_up(made: Brain, provision
     made.api.delete("Namespace", made.namespace)
     gone(made)
     released = eventually(
-        lambda: [each for each in provisioning[1].events() if each["event"] == "finalizer removed"
-                 and each["namespace"] == made.namespace],
-        bool, "a line in the log",
-    )  # fmt: skip
+        lambda: [
+            each
+            for each in provisioning[1].events()
+            if each["event"] == "finalizer removed" and each["namespace"] == made.namespace
+        ],
+        bool,
+        "a line in the log",
+    )
     assert released[0]["why"].startswith("Its namespace is being deleted, and no Job can drop its database, which is")
 
 

@@ -153,10 +153,14 @@ def exercise_provisioning(api: Api, *, finalizers: bool) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [(), (f"watchNamespaces={{{NAMESPACE}}}",), ("provision.enabled=true",),
-     ("provision.enabled=true", f"watchNamespaces={{{NAMESPACE}}}")],
+    [
+        (),
+        (f"watchNamespaces={{{NAMESPACE}}}",),
+        ("provision.enabled=true",),
+        ("provision.enabled=true", f"watchNamespaces={{{NAMESPACE}}}"),
+    ],
     ids=["cluster", "namespaced", "provisioning", "provisioning-namespaced"],
-)  # fmt: skip
+)
 @pytest.mark.timeout(240)
 def test_what_is_granted_is_what_is_used(api: Api, tmp_path: Path, settings: tuple[str, ...]) -> None:
     """Over everything that the operator does, nothing is forbidden, and no unused right is granted."""

@@ -55,10 +55,17 @@ class Server:
             {"number": each, "app_password": f"app-password-{each:04}", "worker_password": f"worker-password-{each:04}"}
             for each in numbers or (1,)
         ]
-        return ProvisionedDatabase.model_validate({
-            "id": ID, "resource": "team-a/brain", "database": NAME, "owner_password": "owner-password-01",
-            "address": f"?host={self.embedded.socket}", "logins": logins, **fields,
-        })  # fmt: skip
+        return ProvisionedDatabase.model_validate(
+            {
+                "id": ID,
+                "resource": "team-a/brain",
+                "database": NAME,
+                "owner_password": "owner-password-01",
+                "address": f"?host={self.embedded.socket}",
+                "logins": logins,
+                **fields,
+            }
+        )
 
     def command(self, desired: ProvisionedDatabase, *flags: str, admin: str = "postgres") -> list[str]:
         """Return the command with its files: the administrator's Secret, and what is desired."""
@@ -153,8 +160,9 @@ async def test_a_superuser_makes_all_of_it_at_once(server: Server) -> None:
     await serves(server, desired)
     rights = server.sql(
         "SELECT count(*), bool_or(rolsuper OR rolbypassrls OR rolcreatedb OR rolcreaterole OR rolreplication)"
-        " FROM pg_roles WHERE shobj_description(oid, 'pg_authid') = %s", desired.comment,
-    )  # fmt: skip
+        " FROM pg_roles WHERE shobj_description(oid, 'pg_authid') = %s",
+        desired.comment,
+    )
     assert rights == [(5, False)]
     can_log_in = server.sql("SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s) AND NOT rolcanlogin", NAME)
     assert {row[0] for row in can_log_in} == set(desired.groups)

@@ -58,11 +58,13 @@ def observed(
         if each.reference.field == ADMIN_FIELD:
             references.append(
                 ResolvedReference(
-                    each.reference, exists=admin is not None, values=admin or {},
+                    each.reference,
+                    exists=admin is not None,
+                    values=admin or {},
                     digests={name: secret_hash(UID, value.encode()) for name, value in (admin or {}).items()},
                     secrets=tuple((admin or {}).values()),
                 )
-            )  # fmt: skip
+            )
             continue
         digests = {key: secret_hash(UID, values[key].encode()) for key in each.reference.keys if key in values}
         references.append(replace(each, exists=secret is not None, digests=digests))
@@ -166,9 +168,12 @@ def serving(secret: Manifest, before: Mapping[str, Any], **more: Any) -> Observe
     live = {(each["kind"], each["metadata"]["name"]): each for each in planned.apply}  # type: ignore[index, call-overload]
     deployment = live["Deployment", "quickstart-server"]
     return observed(
-        secret=secret, status=status(planned), children=[rolled_out(deployment, 1, 1)],
-        pods=[server_pod("a", planned.config_hash)], **more,
-    )  # fmt: skip
+        secret=secret,
+        status=status(planned),
+        children=[rolled_out(deployment, 1, 1)],
+        pods=[server_pod("a", planned.config_hash)],
+        **more,
+    )
 
 
 def server_pod(name: str, config_hash: str) -> Any:
@@ -187,10 +192,16 @@ def test_a_rotation_keeps_the_former_login_until_no_pod_has_it() -> None:
     children, pods = tuple(state.children.values()), state.pods
     rotate = {names.ROTATE_PASSWORDS: "1"}
 
-    begun = plan(observed(
-        secret=secret, status=dict(state.brain.status), random=MORE_RANDOM, annotations=rotate, children=children,
-        pods=pods,
-    ))  # fmt: skip
+    begun = plan(
+        observed(
+            secret=secret,
+            status=dict(state.brain.status),
+            random=MORE_RANDOM,
+            annotations=rotate,
+            children=children,
+            pods=pods,
+        )
+    )
     assert logins(written(begun)) == [1, 2]
     assert secret_values(written(begun))["app-dsn"] == secret_values(secret)["app-dsn"]
     (job,) = jobs(begun)
@@ -198,10 +209,16 @@ def test_a_rotation_keeps_the_former_login_until_no_pod_has_it() -> None:
     updating = conditions(begun)["Provisioned"]
     assert (updating["status"], updating["reason"]) == ("True", "Updating")
 
-    made = plan(observed(
-        secret=written(begun), status=status(begun), jobs=[live_job(job, "Complete")], annotations=rotate,
-        children=children, pods=pods,
-    ))  # fmt: skip
+    made = plan(
+        observed(
+            secret=written(begun),
+            status=status(begun),
+            jobs=[live_job(job, "Complete")],
+            annotations=rotate,
+            children=children,
+            pods=pods,
+        )
+    )
     published = written(made)
     assert "_app_2:" + MORE_RANDOM[2] in secret_values(published)["app-dsn"]
     assert "The former passwords work until every pod has the new ones." in conditions(made)["Provisioned"]["message"]
@@ -212,10 +229,15 @@ def test_a_rotation_keeps_the_former_login_until_no_pod_has_it() -> None:
         if leaving:
             ending = server_pod("leaving", leaving)
             live.append({**ending, "metadata": {**ending["metadata"], "deletionTimestamp": "2026-01-02T03:04:05Z"}})
-        return plan(observed(
-            secret=published, status=status(made), annotations=rotate, pods=live,
-            children=[with_template_hash(each, template) for each in children],
-        ))  # fmt: skip
+        return plan(
+            observed(
+                secret=published,
+                status=status(made),
+                annotations=rotate,
+                pods=live,
+                children=[with_template_hash(each, template) for each in children],
+            )
+        )
 
     former, newest = plan(state).config_hash, later("x").config_hash
     assert former != newest
@@ -247,16 +269,28 @@ def test_a_rotation_that_fails_is_degraded_and_still_ready() -> None:
     secret, after = make()
     state = serving(secret, after)
     children, rotate = tuple(state.children.values()), {names.ROTATE_PASSWORDS: "1"}
-    begun = plan(observed(
-        secret=secret, status=dict(state.brain.status), random=MORE_RANDOM, annotations=rotate, children=children,
-        pods=state.pods,
-    ))  # fmt: skip
+    begun = plan(
+        observed(
+            secret=secret,
+            status=dict(state.brain.status),
+            random=MORE_RANDOM,
+            annotations=rotate,
+            children=children,
+            pods=state.pods,
+        )
+    )
     (job,) = jobs(begun)
     said = "PostgreSQL refused: permission denied to create role with the-admin-password"
-    failed = plan(observed(
-        secret=written(begun), status=status(begun), jobs=[live_job(job, "Failed")], annotations=rotate,
-        children=children, pods=[*state.pods, dead(job, said)],
-    ))  # fmt: skip
+    failed = plan(
+        observed(
+            secret=written(begun),
+            status=status(begun),
+            jobs=[live_job(job, "Failed")],
+            annotations=rotate,
+            children=children,
+            pods=[*state.pods, dead(job, said)],
+        )
+    )
     assert failed.halted_by is None
     shown = conditions(failed)
     assert (shown["Provisioned"]["reason"], shown["Degraded"]["reason"]) == ("Failed", "ProvisionFailed")
@@ -267,18 +301,19 @@ def test_a_rotation_that_fails_is_degraded_and_still_ready() -> None:
 def dead(job: Any, message: str) -> Manifest:
     """Return the pod of a Job that failed with a message."""
     return pod(
-        "p", component="provision", ready=False, containers=[ended(message, name="provision")],
+        "p",
+        component="provision",
+        ready=False,
+        containers=[ended(message, name="provision")],
         job_name=job["metadata"]["name"],
-    )  # fmt: skip
+    )
 
 
 def test_another_administrator_s_secret_is_tried_at_once() -> None:
     """A failed attempt waits for its back-off, unless the administrator's Secret changed or a retry is requested."""
     started = plan(observed())
     (job,) = jobs(started)
-    waiting: dict[str, Any] = {
-        "secret": written(started), "status": status(started), "jobs": [live_job(job, "Failed")]
-    }  # fmt: skip
+    waiting: dict[str, Any] = {"secret": written(started), "status": status(started), "jobs": [live_job(job, "Failed")]}
     assert jobs(plan(observed(**waiting))) == []
     another = {"uri": ADMIN["uri"].replace("the-admin-password", "another")}
     assert len(jobs(plan(observed(admin=another, **waiting)))) == 1
@@ -306,9 +341,12 @@ def test_the_administrator_s_secret_may_be_removed_once_all_is_made() -> None:
     secret, after = make()
     state = serving(secret, after)
     alone = observed(
-        secret=secret, admin=None, status=dict(state.brain.status), children=tuple(state.children.values()),
+        secret=secret,
+        admin=None,
+        status=dict(state.brain.status),
+        children=tuple(state.children.values()),
         pods=state.pods,
-    )  # fmt: skip
+    )
     assert plan(alone).halted_by is None
     assert conditions(plan(alone))["Provisioned"]["status"] == "True"
 
@@ -442,13 +480,21 @@ def test_each_resource_has_a_database_of_its_own_name(key: Key, name: str) -> No
 def test_the_secret_of_cloudnativepg_and_a_plain_one_are_understood() -> None:
     """A URL wins over parts; a database that is any is the maintenance database; parameters apply to each role."""
     cnpg = {
-        "username": "postgres", "password": "s3cret", "host": "c-rw", "port": "5432", "dbname": "*",
-        "uri": "postgresql://postgres:s3%2Fcret@c-rw.demo:5432/*", "pgpass": "x",
-    }  # fmt: skip
+        "username": "postgres",
+        "password": "s3cret",
+        "host": "c-rw",
+        "port": "5432",
+        "dbname": "*",
+        "uri": "postgresql://postgres:s3%2Fcret@c-rw.demo:5432/*",
+        "pgpass": "x",
+    }
     admin = parse_admin(cnpg)
     assert (admin.hosts, admin.user, admin.password, admin.database) == (
-        "c-rw.demo:5432", "postgres", "s3/cret", "postgres",
-    )  # fmt: skip
+        "c-rw.demo:5432",
+        "postgres",
+        "s3/cret",
+        "postgres",
+    )
     plain = parse_admin({"host": "::1", "username": "a b", "password": "p@", "sslmode": "require", "dbname": "x"})
     assert plain.dsn(plain.user, plain.password, plain.database) == (
         "postgresql://a%20b:p%40@[::1]:5432/x?sslmode=require"
