@@ -10,7 +10,7 @@ from somabrain_operator.kube.hashing import content_hash
 from somabrain_operator.kube.names import MCP, SERVER
 from somabrain_operator.kube.owner import Owner
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt, with_condition
-from somabrain_operator.references.catalog import USERS, User, vault_files
+from somabrain_operator.references.catalog import ADMIN_FIELD, USERS, User, references_of, vault_files
 from somabrain_operator.references.resolved import ResolvedReference
 from somabrain_operator.render.config import default_policy, quota_environment, service_environment
 from somabrain_operator.render.mcp import mcp_environment
@@ -21,13 +21,14 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
     """Halt unless every Secret and ConfigMap that the spec names exists with the used keys."""
     references = plan.observed.references
     problems = [
-        _describe_missing(each, plan.owner.key.namespace) for each in references if not each.exists or each.missing
+        describe_missing(each, plan.owner.key.namespace)
+        for each in references
+        if each.reference.required and (not each.exists or each.missing)
     ]
     if problems:
-        any_refused = any(each.refusal for each in references)
-        reason = (
-            "NotAllowed" if any_refused else "KeyMissing" if all(each.exists for each in references) else "NotFound"
-        )
+        required = [each for each in references if each.reference.required]
+        any_refused = any(each.refusal for each in required)
+        reason = "NotAllowed" if any_refused else "KeyMissing" if all(each.exists for each in required) else "NotFound"
         return halt(plan, "ReferencesResolved", ConditionResult("False", reason, " ".join(problems)), transient=True)
     if conflicts := [*_setting_conflicts(plan.owner, references, spec)]:
         return halt(plan, "ReferencesResolved", ConditionResult("False", "SettingTaken", " ".join(conflicts)))
@@ -38,7 +39,8 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
         "vault": spec.vault.version if spec.vault else None,
         "references": startup_digests(references, SERVER),
     })  # fmt: skip
-    names = ", ".join(f"{each.reference.kind} {each.reference.name}" for each in references)
+    found = (each.reference for each in references if each.exists)
+    names = ", ".join(dict.fromkeys(f"{each.kind} {each.name}" for each in found))
     message = f"Found with all keys that are used: {names}." if names else "The spec names no Secret and no ConfigMap."
     return with_condition(
         replace(plan, config_hash=config_hash), "ReferencesResolved", ConditionResult("True", "Found", message)
@@ -84,13 +86,15 @@ def _conflicts(
             setters[present_name(name)] = f"by {each.reference.field}"
 
 
-def _describe_missing(resolved: ResolvedReference, namespace: str) -> str:
+def describe_missing(resolved: ResolvedReference, namespace: str) -> str:
+    """Return the sentence about a reference that does not exist, cannot be read, or lacks keys."""
     reference = resolved.reference
     subject = f"{reference.kind} {reference.name}, named by {reference.field}.name,"
     if resolved.refusal:
         return f"{subject} cannot be read: {resolved.refusal}"
     if not resolved.exists:
         fallback = f"a key that ends in {reference.suffix}" if reference.suffix else "the settings"
+        fallback = "uri, or host, username and password" if reference.field == ADMIN_FIELD else fallback
         required = ", ".join(reference.keys) or fallback
         return f"{subject} is not in namespace {namespace}; create it with {required}, or correct the name."
     return f"{subject} lacks {', '.join(resolved.missing)} or has it empty; add it."
