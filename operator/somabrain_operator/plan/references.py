@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
@@ -10,7 +10,7 @@ from somabrain_operator.kube.hashing import content_hash
 from somabrain_operator.kube.names import MCP, SERVER
 from somabrain_operator.kube.owner import Owner
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt, with_condition
-from somabrain_operator.references.catalog import ADMIN_FIELD, USERS, User, references_of, vault_files
+from somabrain_operator.references.catalog import ADMIN_FIELD, USERS, Reference, User, references_of, vault_files
 from somabrain_operator.references.resolved import ResolvedReference
 from somabrain_operator.render.config import default_policy, quota_environment, service_environment
 from somabrain_operator.render.mcp import mcp_environment
@@ -61,23 +61,22 @@ def _setting_conflicts(owner: Owner, references: tuple[ResolvedReference, ...], 
 
     The MCP server has settings of its own, which do not meet those of servers and migrations.
     """
-    of_mcp = tuple(each for each in references if MCP in each.reference.users)
-    others = tuple(each for each in references if each.reference.users != (MCP,))
     environment = {**service_environment(owner.key, spec), **quota_environment(spec)}
     from_vault = {present_name(file): "by spec.vault.secrets" for user in USERS for file in vault_files(spec, user)}
-    yield from _conflicts(others, environment, from_vault)
+    others = _setters(environment, (each for each in references_of(spec) if each.users != (MCP,)))
+    yield from _conflicts((each for each in references if each.reference.users != (MCP,)), {**others, **from_vault})
     if spec.mcp:
-        yield from _conflicts(of_mcp, mcp_environment(owner, spec, spec.mcp), {})
+        of_mcp = _setters(mcp_environment(owner, spec, spec.mcp), (e for e in references_of(spec) if MCP in e.users))
+        yield from _conflicts((each for each in references if MCP in each.reference.users), of_mcp)
 
 
-def _conflicts(
-    references: tuple[ResolvedReference, ...], environment: Mapping[str, str], from_vault: Mapping[str, str]
-) -> Iterator[str]:
-    setters = dict.fromkeys(environment, "by this resource's own fields")
-    setters |= {
-        present_name(name): f"by {each.reference.field}" for each in references for name in each.reference.files
-    }
-    setters |= from_vault
+def _setters(environment: Mapping[str, str], references: Iterable[Reference]) -> dict[str, str]:
+    """Return by what each setting is set that fields of the spec set: themselves, or the keys that they name."""
+    by_keys = {present_name(name): f"by {each.field}" for each in references for name in each.files}
+    return dict.fromkeys(environment, "by this resource's own fields") | by_keys
+
+
+def _conflicts(references: Iterable[ResolvedReference], setters: dict[str, str]) -> Iterator[str]:
     for each in references:
         for name in each.digests if each.reference.all_keys else ():
             source = f"{each.reference.kind} {each.reference.name}, named by {each.reference.field}.name,"
