@@ -278,6 +278,7 @@ ITEMS = {
     "five": {"n": 5, "s": "pear", "flag": True, "tags": ["a", "b"], "by": {"name": "Ada"}, "text": LONG},
     "ten": {"n": 10, "s": "apple", "flag": False, "tags": ["a"], "none": None, "text": LONG + "y"},
     "text": {"n": "10", "s": "apples", "w" * 80: "far"},
+    "plain": {"tags": "a"},
     "many": {f"field {number}": number for number in range(80)},
 }
 FILTERS: list[tuple[dict[str, Any], list[str]]] = [
@@ -297,7 +298,7 @@ FILTERS: list[tuple[dict[str, Any], list[str]]] = [
     ({"missing": None}, []),
     ({"missing": {"$ne": 1}}, []),
     ({"tags": ["a"]}, ["ten"]),
-    ({"tags": {"$ne": ["a"]}}, ["five"]),
+    ({"tags": {"$ne": ["a"]}}, ["five", "plain"]),
     ({"by": {"name": "Ada"}}, ["five"]),
     ({"by": {"name": "Bob"}}, []),
     ({"text": LONG}, ["five"]),
