@@ -20,6 +20,7 @@ from somabrain_operator.render.deployment import Images, render_deployment, with
 from somabrain_operator.render.disruption import render_disruption_budget
 from somabrain_operator.render.metadata import rendered_hash
 from somabrain_operator.render.network import render_network_policy
+from somabrain_operator.render.provision import render_job_network_policy
 
 
 def add_base_objects(plan: Plan, spec: SomaBrainSpec) -> Plan:
@@ -73,7 +74,10 @@ def add_disruption_budget_and_network_policy(plan: Plan, spec: SomaBrainSpec) ->
         plan = add_children(plan, (render_disruption_budget(plan.owner, budget, SERVER),))
     if network is None or plan.halted_by:
         return plan
-    return add_children(plan, (render_network_policy(plan.owner, network, with_mcp=spec.mcp is not None),))
+    provisions = spec.database is not None and spec.database.provision is not None
+    jobs = (render_job_network_policy(plan.owner),) if provisions else ()
+    servers = render_network_policy(plan.owner, network, with_mcp=spec.mcp is not None)
+    return add_children(plan, (servers, *jobs))
 
 
 def prune(plan: Plan, spec: SomaBrainSpec) -> Plan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
@@ -10,7 +10,7 @@ from somabrain_operator.kube.hashing import content_hash
 from somabrain_operator.kube.names import MCP, SERVER
 from somabrain_operator.kube.owner import Owner
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt, with_condition
-from somabrain_operator.references.catalog import USERS, User, vault_files
+from somabrain_operator.references.catalog import ADMIN_FIELD, USERS, Reference, User, references_of, vault_files
 from somabrain_operator.references.resolved import ResolvedReference
 from somabrain_operator.render.config import default_policy, quota_environment, service_environment
 from somabrain_operator.render.mcp import mcp_environment
@@ -21,13 +21,14 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
     """Halt unless every Secret and ConfigMap that the spec names exists with the used keys."""
     references = plan.observed.references
     problems = [
-        _describe_missing(each, plan.owner.key.namespace) for each in references if not each.exists or each.missing
+        describe_missing(each, plan.owner.key.namespace)
+        for each in references
+        if each.reference.required and (not each.exists or each.missing)
     ]
     if problems:
-        any_refused = any(each.refusal for each in references)
-        reason = (
-            "NotAllowed" if any_refused else "KeyMissing" if all(each.exists for each in references) else "NotFound"
-        )
+        required = [each for each in references if each.reference.required]
+        any_refused = any(each.refusal for each in required)
+        reason = "NotAllowed" if any_refused else "KeyMissing" if all(each.exists for each in required) else "NotFound"
         return halt(plan, "ReferencesResolved", ConditionResult("False", reason, " ".join(problems)), transient=True)
     if conflicts := [*_setting_conflicts(plan.owner, references, spec)]:
         return halt(plan, "ReferencesResolved", ConditionResult("False", "SettingTaken", " ".join(conflicts)))
@@ -38,7 +39,8 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
         "vault": spec.vault.version if spec.vault else None,
         "references": startup_digests(references, SERVER),
     })  # fmt: skip
-    names = ", ".join(f"{each.reference.kind} {each.reference.name}" for each in references)
+    found = (each.reference for each in references if each.exists)
+    names = ", ".join(dict.fromkeys(f"{each.kind} {each.name}" for each in found))
     message = f"Found with all keys that are used: {names}." if names else "The spec names no Secret and no ConfigMap."
     return with_condition(
         replace(plan, config_hash=config_hash), "ReferencesResolved", ConditionResult("True", "Found", message)
@@ -59,23 +61,22 @@ def _setting_conflicts(owner: Owner, references: tuple[ResolvedReference, ...], 
 
     The MCP server has settings of its own, which do not meet those of servers and migrations.
     """
-    of_mcp = tuple(each for each in references if MCP in each.reference.users)
-    others = tuple(each for each in references if each.reference.users != (MCP,))
     environment = {**service_environment(owner.key, spec), **quota_environment(spec)}
     from_vault = {present_name(file): "by spec.vault.secrets" for user in USERS for file in vault_files(spec, user)}
-    yield from _conflicts(others, environment, from_vault)
+    others = _setters(environment, (each for each in references_of(spec) if each.users != (MCP,)))
+    yield from _conflicts((each for each in references if each.reference.users != (MCP,)), {**others, **from_vault})
     if spec.mcp:
-        yield from _conflicts(of_mcp, mcp_environment(owner, spec, spec.mcp), {})
+        of_mcp = _setters(mcp_environment(owner, spec, spec.mcp), (e for e in references_of(spec) if MCP in e.users))
+        yield from _conflicts((each for each in references if MCP in each.reference.users), of_mcp)
 
 
-def _conflicts(
-    references: tuple[ResolvedReference, ...], environment: Mapping[str, str], from_vault: Mapping[str, str]
-) -> Iterator[str]:
-    setters = dict.fromkeys(environment, "by this resource's own fields")
-    setters |= {
-        present_name(name): f"by {each.reference.field}" for each in references for name in each.reference.files
-    }
-    setters |= from_vault
+def _setters(environment: Mapping[str, str], references: Iterable[Reference]) -> dict[str, str]:
+    """Return by what each setting is set that fields of the spec set: themselves, or the keys that they name."""
+    by_keys = {present_name(name): f"by {each.field}" for each in references for name in each.files}
+    return dict.fromkeys(environment, "by this resource's own fields") | by_keys
+
+
+def _conflicts(references: Iterable[ResolvedReference], setters: dict[str, str]) -> Iterator[str]:
     for each in references:
         for name in each.digests if each.reference.all_keys else ():
             source = f"{each.reference.kind} {each.reference.name}, named by {each.reference.field}.name,"
@@ -84,13 +85,15 @@ def _conflicts(
             setters[present_name(name)] = f"by {each.reference.field}"
 
 
-def _describe_missing(resolved: ResolvedReference, namespace: str) -> str:
+def describe_missing(resolved: ResolvedReference, namespace: str) -> str:
+    """Return the sentence about a reference that does not exist, cannot be read, or lacks keys."""
     reference = resolved.reference
     subject = f"{reference.kind} {reference.name}, named by {reference.field}.name,"
     if resolved.refusal:
         return f"{subject} cannot be read: {resolved.refusal}"
     if not resolved.exists:
         fallback = f"a key that ends in {reference.suffix}" if reference.suffix else "the settings"
+        fallback = "uri, or host, username and password" if reference.field == ADMIN_FIELD else fallback
         required = ", ".join(reference.keys) or fallback
         return f"{subject} is not in namespace {namespace}; create it with {required}, or correct the name."
     return f"{subject} lacks {', '.join(resolved.missing)} or has it empty; add it."

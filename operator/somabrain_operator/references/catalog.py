@@ -12,9 +12,12 @@ from typing import Final, Literal, TypeAlias
 from somabrain_operator.api.v1alpha1.mcp import Mcp
 from somabrain_operator.api.v1alpha1.platform import Tls
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
-from somabrain_operator.kube.names import MCP, MIGRATION, SERVER, env_var
+from somabrain_operator.kube.names import MCP, MIGRATION, PROVISION, SERVER, env_var
 
-User: TypeAlias = Literal["server", "migrate", "mcp"]
+User: TypeAlias = Literal["server", "migrate", "provision", "mcp"]
+ADMIN_FIELD: Final = "spec.database.provision.adminSecretRef"
+DATABASE_FIELD: Final = "spec.database.secretRef"
+OWNER_FIELD: Final = "spec.migration.database.secretRef"
 USERS: Final[tuple[User, ...]] = (SERVER, MIGRATION, MCP)
 POSTGRES_DSN, WORKER_DSN, OWNER_DSN = env_var("postgres_dsn"), env_var("worker_dsn"), env_var("owner_dsn")
 _SERVER_ONLY_DSNS: Final = (POSTGRES_DSN, WORKER_DSN)
@@ -46,6 +49,10 @@ class Reference:
     """True if pods read it only at startup, so that a change rolls them."""
     all_keys: bool = False
     """True if each key is a settings file."""
+    required: bool = True
+    """True if nothing is done without it. False: the step of `spec.database.provision` decides that."""
+    retain_values: bool = False
+    """True if the plan needs the contents themselves."""
 
 
 def references_of(spec: SomaBrainSpec) -> tuple[Reference, ...]:
@@ -54,15 +61,21 @@ def references_of(spec: SomaBrainSpec) -> tuple[Reference, ...]:
 
 
 def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
-    if spec.database:
-        name = spec.database.secret_ref.name
+    provision = spec.database.provision if spec.database else None
+    if provision:
+        name = provision.admin_secret_ref.name
         yield Reference(
-            "Secret", name, "spec.database.secretRef", ("app-dsn", "worker-dsn"), files=(POSTGRES_DSN, WORKER_DSN)
+            "Secret", name, ADMIN_FIELD, users=(PROVISION,), triggers_rollout=False, required=False, retain_values=True
+        )
+    if spec.database and spec.database.secret_ref:
+        name, files = spec.database.secret_ref.name, (POSTGRES_DSN, WORKER_DSN)
+        yield Reference(
+            "Secret", name, DATABASE_FIELD, ("app-dsn", "worker-dsn"), files=files, required=provision is None
         )
     if spec.migration.enabled and spec.migration.database:
-        name = spec.migration.database.secret_ref.name
+        name, owner = spec.migration.database.secret_ref.name, ("owner-dsn",)
         yield Reference(
-            "Secret", name, "spec.migration.database.secretRef", ("owner-dsn",), files=(OWNER_DSN,), users=(MIGRATION,)
+            "Secret", name, OWNER_FIELD, owner, files=(OWNER_DSN,), users=(MIGRATION,), required=provision is None
         )
     if spec.grpc.tls:
         keys = ("tls.crt", "tls.key", *(("ca.crt",) if spec.grpc.tls.client_ca else ()))
@@ -111,7 +124,7 @@ def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
     for index, each in enumerate(spec.secret_refs):
         yield Reference("Secret", each.name, f"spec.secretRefs[{index}]", all_keys=True)
     for index, each in enumerate(spec.config_map_refs):
-        users: tuple[User, ...] = (SERVER, MIGRATION)
+        users: tuple[User, ...] = (SERVER, MIGRATION, PROVISION)
         yield Reference("ConfigMap", each.name, f"spec.configMapRefs[{index}]", users=users, all_keys=True)
     if spec.mcp:
         yield from _mcp_references(spec.mcp)
@@ -156,7 +169,7 @@ def _tls_references(group: str, tls: Tls, users: tuple[User, ...] = (SERVER,)) -
 
 def vault_files(spec: SomaBrainSpec, user: User) -> tuple[str, ...]:
     """Return the names of the files that Vault's agent writes for a pod of `user`."""
-    if spec.vault is None or not spec.vault.enabled or user == MCP:  # it has settings of its own
+    if spec.vault is None or not spec.vault.enabled or user in {PROVISION, MCP}:  # they have settings of their own
         return ()
     foreign = _SERVER_ONLY_DSNS if user == MIGRATION else (OWNER_DSN,)
     return tuple(each.file for each in spec.vault.secrets if each.file not in foreign)

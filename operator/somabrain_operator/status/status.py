@@ -52,7 +52,7 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
     rollouts = (current_rollout, *((mcp_state.rollout,) if mcp_state else ()))
     outlook = judge(plan, rollouts, ready, degraded, refused=bool(refusal))
     results: dict[ConditionType, ConditionResult] = {
-        **_not_reached(),
+        **_not_reached(provisions=observed.database is not None),
         **plan.conditions,
         "Available": conditions.available(current_rollout),
         "Progressing": progressing,
@@ -79,12 +79,23 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
         config_hash=plan.config_hash or None,
         last_applied_hash=_last_applied_hash(plan, children) or None,
         migration=plan.migration,
+        provision=plan.provision,
         failing_since=timestamps.iso(outlook.failing_since) if outlook.failing_since else None,
         conditions=tuple(
             _condition(kind, results[kind], plan) for kind in conditions.CONDITION_ORDER if kind in results
         ),
     )
     return status.model_dump(by_alias=True, exclude_none=True, mode="json")
+
+
+def render_deletion_status(plan: Plan) -> Mapping[str, Json]:
+    """Return the status of a SomaBrain that waits until its database is dropped: as before, with that condition."""
+    before = plan.observed.brain.status
+    result = plan.conditions["Provisioned"]
+    current = _condition("Provisioned", result, plan).model_dump(by_alias=True, mode="json")
+    others = [each for each in items(before, "conditions") if text(each, "type") != "Provisioned"]
+    record = plan.provision.model_dump(by_alias=True, exclude_none=True, mode="json") if plan.provision else {}
+    return {**before, "provision": record, "conditions": [*others, current]}
 
 
 def _live_deployment(plan: Plan, children: Mapping[ChildId, Manifest], component: str) -> Manifest | None:
@@ -149,10 +160,11 @@ def _display_version(plan: Plan, image: str) -> str | None:
     return image.removeprefix(f"{plan.release.service_repository}:") or None
 
 
-def _not_reached() -> dict[ConditionType, ConditionResult]:
-    """Return the conditions of steps that did not run."""
+def _not_reached(*, provisions: bool) -> dict[ConditionType, ConditionResult]:
+    """Return the conditions of steps that did not run; Provisioned only if the spec has a database made."""
     result = ConditionResult("Unknown", "NotReached", "Not checked: an earlier step halted; see the other conditions.")
-    return dict.fromkeys(conditions.CONDITION_ORDER, result)
+    kinds = [each for each in conditions.CONDITION_ORDER if provisions or each != "Provisioned"]
+    return dict.fromkeys(kinds, result)
 
 
 def _condition(kind: ConditionType, result: ConditionResult, plan: Plan) -> Condition:
@@ -180,6 +192,8 @@ def _phase(plan: Plan, current_rollout: Rollout, results: Mapping[ConditionType,
         return (
             "Waiting" if results["ReferencesResolved"].status == "False" and not current_rollout.exists else "Degraded"
         )
+    if "Provisioned" in results and results["Provisioned"].status == "False" and plan.halted_by is not None:
+        return "Provisioning"
     if results["Migrated"].status == "False":
         return "Migrating"
     if current_rollout.exists and current_rollout.desired == 0 and current_rollout.all_updated:

@@ -112,7 +112,10 @@ def test_a_minimal_resource_is_stored_with_its_defaults(quiet: Brain) -> None:
         ({"config": {"encoder": {"endpoints": [{**NOMIC, "url": "ollama"}]}}}, "endpoints: a url is not an HTTP URL"),
         ({"config": {"encoder": {"onnx": [{"id": "bge", "directory": "models"}]}}}, "encoder.onnx[0].directory"),
         ({"resources": {"limits": {"memory": "lots"}}}, "spec.resources.limits.memory in body should match"),
-        ({"database": {}}, "spec.database.secretRef: Required value"),
+        (
+            {"database": {}},
+            "spec.database: set either secretRef, whose Secret holds app-dsn and worker-dsn, or provision",
+        ),
         ({"autoscaling": {"min": 3, "max": 2}}, "spec.autoscaling.min is more than spec.autoscaling.max"),
         ({"autoscaling": {}}, "spec.autoscaling.max: Required value"),
         (

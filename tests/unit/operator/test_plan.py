@@ -40,6 +40,7 @@ def test_the_steps_run_in_the_order_that_makes_them_safe() -> None:
         "check_version",
         "resolve_references",
         "add_base_objects",
+        "provision_database",
         "migrate",
         "add_deployment",
         "add_autoscaler",

@@ -15,6 +15,7 @@ ConditionType: TypeAlias = Literal[
     "Ready",
     "ConfigValid",
     "ReferencesResolved",
+    "Provisioned",
     "Migrated",
     "Available",
     "McpAvailable",
@@ -27,7 +28,9 @@ ConditionType: TypeAlias = Literal[
 """In the order of the status; McpAvailable is there with `spec.mcp` only. `kubectl sb` has the same list
 (client/somabrain_client/kubectl/status_tree.py)."""
 ConditionStatus: TypeAlias = Literal["True", "False", "Unknown"]
-Phase: TypeAlias = Literal["Paused", "Invalid", "Waiting", "Migrating", "RollingOut", "Ready", "Degraded", "Hibernated"]
+Phase: TypeAlias = Literal[
+    "Paused", "Invalid", "Waiting", "Provisioning", "Migrating", "RollingOut", "Ready", "Degraded", "Hibernated"
+]
 
 
 class Condition(ApiModel):
@@ -68,6 +71,24 @@ class MigrationStatus(ApiModel):
     """Value of that annotation when it last started an attempt."""
 
 
+class ProvisionStatus(MigrationStatus):
+    """State of the database of `spec.database.provision`."""
+
+    hash: Annotated[str, Field(max_length=32)] | None = None
+    """Hash of the database and the roles as they must be."""
+    completed_at: Timestamp | None = None
+    """Time at which they were made so."""
+    next_attempt_at: Timestamp | None = None
+    """Time of the next attempt, unless the annotation somabrain.io/retry-provision or another administrator's Secret
+    requests one before."""
+    retry_token: Annotated[str, Field(max_length=512)] | None = None
+    """Value of that annotation, and a hash of that Secret, when they last started an attempt."""
+    database: Annotated[str, Field(max_length=63)] | None = None
+    """Name of the database."""
+    login: int | None = None
+    """Number of the login whose connection strings the Secret has."""
+
+
 class SomaBrainStatus(ApiModel):
     """Observed state of a SomaBrain."""
 
@@ -97,6 +118,8 @@ class SomaBrainStatus(ApiModel):
     """Hash of the ConfigMap NAME-applied as the operator wrote it: another content is not applied."""
     migration: MigrationStatus | None = None
     """State of the migration."""
+    provision: ProvisionStatus | None = None
+    """State of the database, if `spec.database.provision` is set."""
     failing_since: Timestamp | None = None
     """Time of the first failure since this generation was observed or was last Ready."""
     conditions: Annotated[
