@@ -59,9 +59,9 @@ integrations: $(VENV) ## Run the tests of the client's adapters, each with its f
 	@$(LOCAL) tools opa
 	@scripts/integrations.sh $(OPTIONS)
 
-integration-langgraph: $(VENV) ## Run the tests of LangGraph's store, which needs no environment of its own
+integration-langgraph: $(VENV) ## Run the tests of LangGraph's store by its synchronous interface, in the development environment
 	@$(LOCAL) tools opa
-	@$(PY) -m pytest tests/integrations/langgraph/test_store.py
+	@$(PY) -m pytest tests/integrations/langgraph/test_store.py -k "not async"
 
 chart: $(VENV) ## Run the tests that render the charts
 	@$(LOCAL) tools helm kubeconform

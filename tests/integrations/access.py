@@ -1,4 +1,4 @@
-"""What every adapter must hold: tenants are apart, and a revoked token, a read-only tenant and a quota stop it."""
+"""Promises of every adapter: tenants are apart, and a revoked token, a read-only tenant and a quota stop it."""
 
 from __future__ import annotations
 

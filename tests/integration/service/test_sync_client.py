@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import subprocess
@@ -95,3 +96,34 @@ def test_a_process_that_forked_is_told_at_once(client: SyncMemoryClient, brain: 
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "told\ntold\ntold\nnumber 1, number 2\nafter the fork\n"
+
+
+def test_several_calls_run_as_one_coroutine(client: SyncMemoryClient) -> None:
+    """By `run` in a thread, and by `run_async` from any event loop: each here is a new one."""
+
+    async def twice(connection: MemoryClient) -> list[str]:
+        stored = [await connection.remember("notes", text) for text in ("one", "two")]
+        return [memory.text for memory in stored]
+
+    assert client.run(twice) == ["one", "two"]
+    assert [asyncio.run(client.run_async(twice)) for _ in range(2)] == [["one", "two"]] * 2
+    assert len(list(client.list("notes"))) == 6
+
+
+async def test_what_is_cancelled_ends_on_the_client(client: SyncMemoryClient) -> None:
+    """A coroutine whose caller is cancelled is cancelled on the client's loop."""
+    cancelled = threading.Event()
+
+    async def wait(connection: MemoryClient) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    task = asyncio.create_task(client.run_async(wait))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(cancelled.wait, 10)

@@ -77,7 +77,7 @@ async def write(client: SyncMemoryClient, namespace: str, text: str) -> None:
 
 
 async def read(client: SyncMemoryClient, namespace: str) -> list[str]:
-    """What a run is given, whose own input is then stored too: so it is asked for in the way that stores nothing."""
+    """The texts that a run would be given, without a run, which would store its own input, too."""
     from agent_framework import Message, SessionContext
 
     context = SessionContext(input_messages=[Message("user", ["heron"])])

@@ -21,6 +21,7 @@ from somabrain_client import SyncMemoryClient
 from somabrain_client.errors import NotFoundError, UnauthenticatedError
 from somabrain_client.integrations.anthropic import AsyncSomaBrainMemoryTool, SomaBrainMemoryTool
 from tests.integrations.conftest import MakeTenant, Tenant
+from tests.integrations.examples import run_example
 from tests.integrations.platform import Platform
 
 SEQUENCES = 1000
@@ -129,6 +130,13 @@ def test_a_thousand_sequences_of_commands_are_answered_as_by_local_files(lexical
     compare()
     print(statistics)
     assert statistics["sequences"] >= SEQUENCES
+
+
+def test_the_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
+    for output in run_example("anthropic_tool.py", platform, tmp_path):
+        assert "     1\tAda drinks green tea.\n" in output
+        assert "error: The path /memories/missing.md does not exist. Please provide a valid path.\n" in output
+        assert output.endswith("found by meaning: anthropic:ada/memories/tea.md\n")
 
 
 def test_the_tool_is_declared_as_the_api_expects_it(tenant: Tenant) -> None:
