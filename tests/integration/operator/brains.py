@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from somabrain_operator.kube import timestamps
-from tests.integration.operator.api import Api, Object, eventually
+from tests.integration.operator.api import Api, Object
+from tests.support.waiting import eventually
 
 NAME = "quickstart"
 POD_ADDRESS = "127.0.0.57"
