@@ -47,6 +47,11 @@ def chosen_provider() -> str | None:
     return os.environ.get("CLUSTER") or None
 
 
+def requested_node_image() -> str | None:
+    """Return the node image of kind that is named in KIND_NODE, or None for the pinned one."""
+    return os.environ.get("KIND_NODE") or None
+
+
 def inherited(**extra: str) -> dict[str, str]:
     """Return this process's environment, overridden by `extra`."""
     return {**os.environ, **extra}

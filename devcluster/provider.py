@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from devcluster import shell
+from devcluster import pinned_tools
+from devcluster.environment import requested_node_image
 from devcluster.errors import LocalError
 from devcluster.images.builder import ImageBuilder
+from devcluster.images.docker import Docker
 from devcluster.images.table import DockerfileImage
 from devcluster.kind import KindCluster
 from devcluster.native.cluster import NativeCluster
@@ -46,7 +48,7 @@ class Provider(Protocol):
         """Send SIGKILL to the first process of a container, given by its id in the pod's status."""
 
     def kubeconfig(self) -> Path:
-        """Return the path of the administrator's kubeconfig."""
+        """Return the path of the administrator's kubeconfig; without a cluster, raise LocalError."""
 
     def node_address(self) -> str:
         """Return the address of NodePorts."""
@@ -62,10 +64,14 @@ def choose(requested: str | None, toolchain: Toolchain) -> Provider:
     """Return the provider `requested`; if None, kind if a Docker engine responds and native otherwise.
 
     Raises:
-        LocalError: `requested` is not a provider.
+        LocalError: `requested` is not a provider, or is kind where no Docker engine responds.
     """
     if requested not in (None, "kind", "native"):
         raise LocalError(f"CLUSTER={requested} is unknown: use kind or native, or leave it out.")
-    if requested == "kind" or (requested is None and shell.succeeds(["docker", "info"])):
-        return KindCluster(toolchain)
+    docker = Docker(toolchain.paths, toolchain.progress)
+    if requested == "kind":
+        docker.require()
+    if requested == "kind" or (requested is None and docker.answers()):
+        node_image = requested_node_image() or pinned_tools.KIND_NODE
+        return KindCluster(toolchain, docker, ImageBuilder(toolchain), node_image)
     return NativeCluster(toolchain, ImageBuilder(toolchain), Layout(toolchain.paths.state))

@@ -54,10 +54,21 @@ def write_single_binary(path: Path, name: str, binary: Path, architecture: str) 
         "layers": [layer_blob],
     }
     described = blob(f"{PREFIX}.manifest.v1+json", json.dumps(manifest).encode())
+    path.write_bytes(_tar({**layout_head(name, described), **blobs}, mode=0o644))
+
+
+def layout_head(name: str, manifest: Mapping[str, str | int]) -> dict[str, bytes]:
+    """Return the files of a layout besides its blobs, for one image called `name` with the described manifest."""
     named = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}
-    index = {"schemaVersion": 2, "manifests": [{**described, "annotations": named}]}
-    layout = {"oci-layout": b'{"imageLayoutVersion": "1.0.0"}', "index.json": json.dumps(index).encode()}
-    path.write_bytes(_tar({**layout, **blobs}, mode=0o644))
+    index = {"schemaVersion": 2, "manifests": [{**manifest, "annotations": named}]}
+    return {"oci-layout": b'{"imageLayoutVersion": "1.0.0"}', "index.json": json.dumps(index).encode()}
+
+
+def add_file(tar: tarfile.TarFile, name: str, content: bytes, *, mode: int = 0o644) -> None:
+    """Add a file with fixed time and owner to `tar`."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(content), mode
+    tar.addfile(member, io.BytesIO(content))
 
 
 def _tar(files: Mapping[str, bytes], *, mode: int) -> bytes:
@@ -65,7 +76,5 @@ def _tar(files: Mapping[str, bytes], *, mode: int) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), mode
-            tar.addfile(member, io.BytesIO(content))
+            add_file(tar, name, content, mode=mode)
     return buffer.getvalue()

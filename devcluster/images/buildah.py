@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from devcluster import shell
 from devcluster.environment import LocalPaths, package_index
-from devcluster.errors import CommandFailed
+from devcluster.errors import CommandFailed, LocalError
 
 CERTIFICATES = Path("/etc/ssl/certs")
 BUNDLE = CERTIFICATES / "ca-certificates.crt"
@@ -30,6 +31,17 @@ class Buildah:
     """The buildah program with its storage in the cache."""
 
     paths: LocalPaths
+
+    def require_root(self, name: str) -> None:
+        """Return if images can be built here.
+
+        Raises:
+            LocalError: this user is not root, so `name` must be pulled.
+        """
+        if os.geteuid() != 0:
+            raise LocalError(
+                f"{name} cannot be pulled, and building it needs root: run it with sudo, or name a registry mirror."
+            )
 
     def image_id(self, name: str) -> str | None:
         """Return the id of a local image, or None if no image has that name."""
@@ -59,6 +71,10 @@ class Buildah:
     def export(self, name: str, path: Path) -> None:
         """Write the local image `name` to `path` as an OCI archive."""
         shell.run(self._argv("push", "--quiet", "--disable-compression", name, f"oci-archive:{path}:{name}"))
+
+    def export_for_docker(self, name: str, path: Path) -> None:
+        """Write the local image `name` to `path` as a Docker archive, which every version of `docker load` reads."""
+        shell.run(self._argv("push", "--quiet", name, f"docker-archive:{path}:{name}"))
 
     def _argv(self, command: str, *arguments: object) -> list[object]:
         storage = self.paths.cache / "buildah"

@@ -61,8 +61,9 @@ class ImageBuilder:
             machine = platform.machine()
             write_single_binary(draft, image.name, binary, ARCHITECTURES.get(machine, machine))
             return
-        debian.ensure(debian.IMAGES, paths, progress)
         buildah = Buildah(paths)
+        buildah.require_root(image.name)
+        debian.ensure(debian.IMAGES, paths, progress)
         ensure_base(buildah, progress)
         context = self.toolchain.folder(pinned_tools.find(image.context)) if image.context else paths.checkout
         with progress.step(f"Build the image {image.name}"):

@@ -93,7 +93,13 @@ class NativeCluster:
         shell.run([*self._ctr, "tasks", "kill", "--signal", "SIGKILL", container])
 
     def kubeconfig(self) -> Path:
-        """Return the path of the administrator's kubeconfig."""
+        """Return the path of the administrator's kubeconfig.
+
+        Raises:
+            LocalError: there is no cluster.
+        """
+        if not self.layout.kubeconfig.exists():
+            raise LocalError("No cluster is running: run `make cluster`.")
         return self.layout.kubeconfig
 
     def node_address(self) -> str:
