@@ -35,7 +35,7 @@ class Arguments(BaseModel):
 
     @property
     def needs_namespace(self) -> bool:
-        """Return whether the call is about a namespace, and not about a memory that is given by its whole name."""
+        """True if the call is about a namespace, and not about a memory that is given by its whole name."""
         return True
 
 

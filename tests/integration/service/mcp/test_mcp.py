@@ -169,7 +169,7 @@ async def test_errors_name_field_and_remedy(server: McpProcess, connect: Connect
 async def test_a_usual_call_is_answered_as_the_sdk_answers_it(
     server: McpProcess, connect: Connect, idp: Issuer, revision: str
 ) -> None:
-    """A request that is read without the SDK gets the SDK's answer, which an unusual member of the request brings about."""
+    """A request that is read without the SDK gets the SDK's answer, which an unusual member of it brings about."""
     tenant = f"usual-{revision}"
     async with connect(tenant) as memory:
         await memory.create_namespace("agent")
