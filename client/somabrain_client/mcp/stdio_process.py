@@ -25,7 +25,7 @@ Connect = Callable[[], Awaitable[MemoryClient]]
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How to reach a memory service. `token` None: calls carry no token."""
+    """Address and token of a memory service. `token` None: calls carry no token."""
 
     address: str
     token: TokenSource | None
