@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 PY := .venv/bin/python
-LOCAL := PYTHONPATH=scripts python3 -m somabrain_local
+LOCAL := python3 -m devcluster
 VENV := .venv/.installed
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/somabrain
 export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
@@ -32,7 +32,7 @@ demo: $(VENV) ## Create a cluster, the operator and a memory service, and run an
 	@$(LOCAL) up --with-images
 	@$(PY) examples/demo.py
 
-test: lint unit kernel chart integration e2e ## Run all checks and tests
+test: lint unit kernel chart integration integration-langgraph e2e ## Run all checks and tests
 
 lint: $(VENV) ## Check style, types, import rules, contract, charts, workflows and generated code
 	@$(LOCAL) tools helm kubeconform actionlint
@@ -54,6 +54,14 @@ integration: $(VENV) ## Run the tests against real servers on loopback
 	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol promtool pgbouncer faketime vault coredns controller-gen kstatus kubernetes kubectl helm
 	@$(LOCAL) previous
 	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder tests/integration
+
+integrations: $(VENV) ## Run the tests of the client's adapters, each with its framework (OPTIONS="langgraph anthropic" for some)
+	@$(LOCAL) tools opa
+	@scripts/integrations.sh $(OPTIONS)
+
+integration-langgraph: $(VENV) ## Run the tests of LangGraph's store, which needs no environment of its own
+	@$(LOCAL) tools opa
+	@$(PY) -m pytest tests/integrations/langgraph/test_store.py
 
 chart: $(VENV) ## Run the tests that render the charts
 	@$(LOCAL) tools helm kubeconform
@@ -111,6 +119,9 @@ bench-recall: $(VENV) ## Measure evidence recall: make bench-recall DATA=FILE (O
 
 bench-word-pieces: $(VENV) ## Measure the comparison of a query's word pieces with those of a shortlist
 	@$(PY) bench/bench_word_pieces.py $(OPTIONS)
+
+bench-token-vectors: $(VENV) ## Measure bytes of token vectors, and Recall with them in memory and in PostgreSQL (OPTIONS="--turns FILE")
+	@$(PY) bench/bench_token_vectors.py $(OPTIONS)
 
 bench-chain: $(VENV) ## Measure the cost of authentication, quota, policy and tracing for a Recall
 	@$(LOCAL) tools opa keycloak otelcol
@@ -183,7 +194,16 @@ lock: ## Compile requirements/*.txt from pyproject.toml
 	@scripts/lock.sh .venv/bin/uv
 
 proto: $(VENV) ## Generate stubs and descriptor from the contract
-	@proto/generate.sh $(CURDIR)/$(PY) $(CURDIR)/proto/gen $(CURDIR)/build/somabrain.binpb
+	@proto/generate.sh $(CURDIR)/$(PY) $(CURDIR)/proto/gen $(CURDIR)/proto/somabrain.binpb
+
+docs-site: $(VENV) ## Build the documentation site in build/site; a link that leads nowhere is an error
+	@.venv/bin/uv venv --quiet --allow-existing $(CACHE)/docs-site
+	@VIRTUAL_ENV=$(CACHE)/docs-site .venv/bin/uv pip sync --quiet --require-hashes requirements/docs.txt
+	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=scripts:. $(CACHE)/docs-site/bin/python -m docs_site build/site
+
+pictures: $(VENV) ## Draw README's pictures from what the programs print
+	@$(LOCAL) tools etcd kubernetes kubectl helm
+	@$(PY) -m tests.pictures docs
 
 format: $(VENV) ## Format the code
 	@.venv/bin/ruff check --fix --quiet; .venv/bin/ruff format --quiet

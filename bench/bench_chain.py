@@ -22,8 +22,8 @@ from bench.load_generator import HEADER, Figures, LoadGenerator
 from bench.server import Server, somabrain
 from bench.synthetic_data import QUESTION_WORDS, TEXT_WORDS, texts, vectors
 from common.config.settings import DatabaseSettings
+from devcluster.loopback import collector, keycloak, opa
 from somabrain_client import MemoryClient, MemoryDraft
-from somabrain_local.loopback import collector, keycloak, opa
 from somabrain_service.admin.embedded_postgres import embedded_database
 from somabrain_service.admin.migrate import migrate
 
@@ -94,18 +94,23 @@ def main() -> int:
         central = stack.enter_context(keycloak())
         common = {"postgres_dsn": database.app_dsn, "grpc__host": "127.0.0.1"}
         bare = stack.enter_context(somabrain(["serve"], {**common, "auth__mode": "none", "policy__enabled": "false"}))
-        full = stack.enter_context(somabrain(["serve"], {
-            **common,
-            "auth__issuer": central.issuer(),
-            "auth__jwks_url": central.endpoint("certs"),
-            "auth__tenant_claim": "/tenant",
-            "auth__scope_claim": "/scope",
-            "policy__url": f"{engine.url}/v1/data/sb/policy",
-            "quota__requests_per_second": 1_000_000,
-            "quota__memories": 1_000_000,
-            "trace__endpoint": telemetry.http_endpoint,
-            "trace__sample_ratio": 0.01,
-        }))  # fmt: skip
+        full = stack.enter_context(
+            somabrain(
+                ["serve"],
+                {
+                    **common,
+                    "auth__issuer": central.issuer(),
+                    "auth__jwks_url": central.endpoint("certs"),
+                    "auth__tenant_claim": "/tenant",
+                    "auth__scope_claim": "/scope",
+                    "policy__url": f"{engine.url}/v1/data/sb/policy",
+                    "quota__requests_per_second": 1_000_000,
+                    "quota__memories": 1_000_000,
+                    "trace__endpoint": telemetry.http_endpoint,
+                    "trace__sample_ratio": 0.01,
+                },
+            )
+        )
         # Keycloak's tokens are valid for five minutes; a run takes less.
         servers = {"without": (bare, None), "with all of it": (full, central.token("a-admin"))}
         return asyncio.run(measure(servers, options))

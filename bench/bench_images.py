@@ -22,9 +22,9 @@ from pathlib import Path
 
 from bench.image_weight import Layer, dependents, layers, rows, shared, weights
 from bench.pod_startup import Pods
+from devcluster.environment import local_paths
+from devcluster.images.table import CLUSTER_IMAGES, project_images
 from examples.kubectl import ROOT, Kubectl, Object, run
-from somabrain_local.environment import local_paths
-from somabrain_local.images.table import CLUSTER_IMAGES, project_images
 from tests.e2e.support.brains import DATABASE, MIGRATION
 from tests.e2e.support.database import INFRA
 from tests.e2e.support.images import provider
@@ -116,8 +116,17 @@ def deployed(kubectl: Kubectl) -> Iterator[dict[str, Pods]]:
             kubectl.copy_secret(secret, INFRA, NAMESPACE)
         kubectl.apply(NAMESPACE, idle_deployment())
         run("helm", "upgrade", "--install", SB, "helm/charts/sb", *helm, *ready, timeout_s=260)
-        run("helm", "upgrade", "--install", OPERATOR, "helm/charts/somabrain-operator", *helm, *ready, *alone,
-            timeout_s=260)  # fmt: skip
+        run(
+            "helm",
+            "upgrade",
+            "--install",
+            OPERATOR,
+            "helm/charts/somabrain-operator",
+            *helm,
+            *ready,
+            *alone,
+            timeout_s=260,
+        )
         kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{IDLE}", "--timeout=60s")
         yield {
             IDLE: Pods(kubectl, NAMESPACE, f"app={IDLE}"),

@@ -27,7 +27,7 @@ from bench import controllers
 from bench.controllers import BRAINS, DEPLOYMENTS
 from bench.plot import Line, plot
 from bench.process import usage
-from somabrain_local.loopback import api_server
+from devcluster.loopback import api_server
 from tests.integration.operator.api import Api, api_of
 from tests.integration.operator.chart import SYSTEM, account_of, install
 from tests.integration.operator.process import Operator, operator, plain_operator
@@ -123,16 +123,25 @@ class Bench:
 
     async def _secrets(self, number: int | str) -> None:
         for what, data in (("database", ("app-dsn", "worker-dsn")), ("migration", ("owner-dsn",))):
-            body = {"metadata": {"name": f"{what}-{number}"},
-                    "stringData": {key: f"postgresql://{key}:{number}@pg/s" for key in data}}  # fmt: skip
+            body = {
+                "metadata": {"name": f"{what}-{number}"},
+                "stringData": {key: f"postgresql://{key}:{number}@pg/s" for key in data},
+            }
             await self.fast.call("POST", f"/api/v1/namespaces/{namespace_of(number)}/secrets", body)
 
     async def create(self, number: int | str, **more: object) -> None:
         """Create a resource."""
-        spec = {"database": {"secretRef": {"name": f"database-{number}"}},
-                "migration": {"database": {"secretRef": {"name": f"migration-{number}"}}}, **more}  # fmt: skip
-        body = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain",
-                "metadata": {"name": f"b{number}"}, "spec": spec}  # fmt: skip
+        spec = {
+            "database": {"secretRef": {"name": f"database-{number}"}},
+            "migration": {"database": {"secretRef": {"name": f"migration-{number}"}}},
+            **more,
+        }
+        body = {
+            "apiVersion": "somabrain.io/v1alpha1",
+            "kind": "SomaBrain",
+            "metadata": {"name": f"b{number}"},
+            "spec": spec,
+        }
         await self.fast.call("POST", BRAINS.format(f"namespaces/{namespace_of(number)}/"), body)
 
     async def edit(self, number: int, memory: str) -> float:
@@ -259,11 +268,15 @@ async def run(start: Start, name: str, count: int, edits: int, idle_s: float) ->
     ):
         folder = Path(directory)
         install(api)
-        api.create({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-                    "metadata": {"name": "plain"}, "subjects": [
-                        {"kind": "ServiceAccount", "name": "somabrain-operator", "namespace": SYSTEM}],
-                    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
-                                "name": "cluster-admin"}})  # fmt: skip
+        api.create(
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "ClusterRoleBinding",
+                "metadata": {"name": "plain"},
+                "subjects": [{"kind": "ServiceAccount", "name": "somabrain-operator", "namespace": SYSTEM}],
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            }
+        )
         account = account_of(api, folder)
         with controllers.controllers(server, folder / "controllers.log"):
             async with controllers.api_of(server.url, server.ca_file, server.token) as fast:

@@ -23,9 +23,9 @@ from bench.peers.limits import LIMITS
 from bench.peers.measurement import NEAREST_QUESTIONS, Places, Report, Shape, measure
 from bench.peers.table import significant, table
 from common.errors import SomaBrainError
-from somabrain_local.environment import local_paths
-from somabrain_local.errors import LocalError
-from somabrain_local.progress import Progress
+from devcluster.environment import local_paths
+from devcluster.errors import LocalError
+from devcluster.progress import Progress
 
 FEWEST: Final = 100
 """Memories below which ten results say nothing."""

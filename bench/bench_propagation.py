@@ -27,11 +27,11 @@ from pathlib import Path
 
 from bench.server import somabrain
 from common.config.settings import DatabaseSettings
+from devcluster.loopback import Etcd, Keycloak, Opa, etcd, keycloak, opa
+from devcluster.loopback.keycloak import SERVICE
+from devcluster.pki import CertificateAuthority
 from somabrain_client import CallError, MemoryClient, RetryPolicy, Tls
 from somabrain_client.errors import NotFoundError
-from somabrain_local.loopback import Etcd, Keycloak, Opa, etcd, keycloak, opa
-from somabrain_local.loopback.keycloak import SERVICE
-from somabrain_local.pki import CertificateAuthority
 from somabrain_service.admin.embedded_postgres import embedded_database
 from somabrain_service.admin.migrate import migrate
 

@@ -33,8 +33,8 @@ from bench.recall_variants import DEFAULTS, FLAG_VARIANTS, VARIANTS, Questioner,
 from bench.retrieval_figures import CUTS, ErrorRates, Unit, auc, bootstrap, groups
 from bench.server import somabrain
 from bench.token_similarity import encode
+from devcluster.loopback import Etcd, etcd
 from somabrain_client import MemoryClient
-from somabrain_local.loopback import Etcd, etcd
 from somabrain_service.encoders import minilm
 
 SEED = 7

@@ -31,8 +31,8 @@ from bench.server import Server, postgres_cpu_s, somabrain, trivial
 from bench.synthetic_data import QUESTION_WORDS, SESSION_SIZE, TEXT_WORDS, session, texts, vectors
 from bench.trivial_server import METHOD
 from common.config.settings import DatabaseSettings
+from devcluster.loopback import redis
 from somabrain_client import CallError, MemoryClient, MemoryDraft, RecallResult
-from somabrain_local.loopback import redis
 from somabrain_service.admin.embedded_postgres import EmbeddedDatabase, embedded_database
 from somabrain_service.admin.migrate import migrate
 

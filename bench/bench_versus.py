@@ -33,12 +33,12 @@ from bench.load_generator import LoadGenerator
 from bench.paired import Interval, median_interval
 from bench.server import Server, somabrain
 from bench.synthetic_data import QUESTION_WORDS, SESSION_SIZE, TEXT_WORDS, session, texts, vectors
+from devcluster import previous_release
+from devcluster.environment import local_paths
+from devcluster.progress import Progress
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2, namespace_service_pb2
 from somabrain.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
 from somabrain.memory.v1.namespace_service_pb2_grpc import NamespaceServiceStub
-from somabrain_local import previous_release
-from somabrain_local.environment import local_paths
-from somabrain_local.progress import Progress
 
 if TYPE_CHECKING:  # names in the type stubs only: at run time one class serves both kinds of channel
     from somabrain.memory.v1.memory_service_pb2_grpc import MemoryServiceAsyncStub
@@ -85,7 +85,7 @@ class Side:
     """Seeds of texts and vectors; each is used once, so that no call is answered from a cache."""
     session_size: int
     encoded: bool
-    """Whether the server encodes texts and queries; otherwise the load generator gives vectors."""
+    """True: the server encodes texts and queries; otherwise the load generator gives vectors."""
 
     async def fill(self, size: int) -> None:
         """Create the namespaces and put `size` memories into the one that is searched."""

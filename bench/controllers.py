@@ -23,7 +23,7 @@ from typing import Any
 
 import aiohttp
 
-from somabrain_local.loopback import ApiServer
+from devcluster.loopback import ApiServer
 
 Object = dict[str, Any]
 HASH = "pod-template-hash"
@@ -36,10 +36,16 @@ JOBS, DEPLOYMENTS, BRAINS = (
     "/apis/somabrain.io/v1alpha1/{}somabrains",
 )
 OWNED = (
-    "/api/v1/{}serviceaccounts", "/api/v1/{}services", "/api/v1/{}configmaps", DEPLOYMENTS, JOBS, "/api/v1/{}pods",
-    "/apis/policy/v1/{}poddisruptionbudgets", "/apis/autoscaling/v2/{}horizontalpodautoscalers",
+    "/api/v1/{}serviceaccounts",
+    "/api/v1/{}services",
+    "/api/v1/{}configmaps",
+    DEPLOYMENTS,
+    JOBS,
+    "/api/v1/{}pods",
+    "/apis/policy/v1/{}poddisruptionbudgets",
+    "/apis/autoscaling/v2/{}horizontalpodautoscalers",
     "/apis/networking.k8s.io/v1/{}networkpolicies",
-)  # fmt: skip
+)
 
 
 class Api:
@@ -196,23 +202,42 @@ class Controllers:
         ready = 0 if never else replicas
         progressing = {**_true("Progressing"), "reason": "ReplicaSetUpdated" if never else "NewReplicaSetAvailable"}
         status = {
-            "observedGeneration": live["metadata"]["generation"], "replicas": len(pods), "updatedReplicas": replicas,
-            "readyReplicas": ready, "availableReplicas": ready, "unavailableReplicas": replicas - ready,
+            "observedGeneration": live["metadata"]["generation"],
+            "replicas": len(pods),
+            "updatedReplicas": replicas,
+            "readyReplicas": ready,
+            "availableReplicas": ready,
+            "unavailableReplicas": replicas - ready,
             "conditions": [progressing],
-        }  # fmt: skip
+        }
         await self._api.merge(f"{_path(DEPLOYMENTS, live)}/status", {"status": status})
 
     async def _start(self, live: Object, name: str, version: str) -> None:
         template, never = live["spec"]["template"], _never(live["spec"]["template"])
-        owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{_name(live)}-{version}",
-                 "uid": live["metadata"]["uid"], "controller": True}  # fmt: skip
-        metadata = {"name": name, "labels": {**template["metadata"]["labels"], HASH: version},
-                    "annotations": template["metadata"].get("annotations", {}), "ownerReferences": [owner]}  # fmt: skip
+        owner = {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "name": f"{_name(live)}-{version}",
+            "uid": live["metadata"]["uid"],
+            "controller": True,
+        }
+        metadata = {
+            "name": name,
+            "labels": {**template["metadata"]["labels"], HASH: version},
+            "annotations": template["metadata"].get("annotations", {}),
+            "ownerReferences": [owner],
+        }
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
         await self._api.call("POST", f"/api/v1/namespaces/{live['metadata']['namespace']}/pods", pod)
         state = {"waiting": {"reason": "ImagePullBackOff"}} if never else {"running": {"startedAt": _now()}}
-        container = {"name": "server", "image": template["spec"]["containers"][0]["image"], "imageID": "",
-                     "ready": not never, "restartCount": 0, "state": state}  # fmt: skip
+        container = {
+            "name": "server",
+            "image": template["spec"]["containers"][0]["image"],
+            "imageID": "",
+            "ready": not never,
+            "restartCount": 0,
+            "state": state,
+        }
         ready = {"type": "Ready", "status": "False" if never else "True"}
         status = {"phase": "Pending" if never else "Running", "conditions": [ready], "containerStatuses": [container]}
         await self._api.merge(f"{_path('/api/v1/{}pods', live, name)}/status", {"status": status})

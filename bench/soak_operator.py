@@ -26,7 +26,7 @@ from pathlib import Path
 
 from bench.controllers import controllers
 from bench.process import usage
-from somabrain_local.loopback import api_server
+from devcluster.loopback import api_server
 from tests.integration.operator.api import Api, api_of, eventually
 from tests.integration.operator.brains import NAME, Brain
 from tests.integration.operator.chart import account_of, install

@@ -15,6 +15,8 @@ import structlog
 from common.config.former_names import ACCEPTED_UNTIL
 from common.config.settings import LogSettings
 
+_log = structlog.stdlib.get_logger(__name__)
+
 
 def configure_logging(log: LogSettings) -> None:
     """Send structlog's and the standard library's records to stderr in one format. Called once, by entry points."""
@@ -50,6 +52,5 @@ def configure_logging(log: LogSettings) -> None:
 
 def warn_of_former_names(names: Iterable[tuple[str, str]]) -> None:
     """Log a warning for each setting that is given under a former name, with the present one."""
-    log = structlog.stdlib.get_logger(__name__)
     for former, present in names:
-        log.warning("setting given by its former name", former=former, present=present, accepted_until=ACCEPTED_UNTIL)
+        _log.warning("setting given by its former name", former=former, present=present, accepted_until=ACCEPTED_UNTIL)

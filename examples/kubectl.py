@@ -27,7 +27,7 @@ class Kubectl(kubectl.Kubectl):
         Raises:
             CommandFailed: the cluster does not answer; the message tells how to create it.
         """
-        kubectl = cls(Path(run(sys.executable, "-m", "somabrain_local", "kubeconfig", cwd=ROOT).strip()))
+        kubectl = cls(Path(run(sys.executable, "-m", "devcluster", "kubeconfig", cwd=ROOT).strip()))
         try:
             kubectl("get", "--raw", "/readyz", "--request-timeout=5s", timeout_s=10)
         except CommandFailed as exc:
@@ -42,9 +42,9 @@ class Kubectl(kubectl.Kubectl):
     def copy_secret(self, name: str, source: str, target: str) -> None:
         """Copy a Secret to another namespace; its content appears in no argument and no output."""
         secret = self.get(source, "secret", name)
-        self.apply(target, {key: secret[key] for key in ("apiVersion", "kind", "type", "data")} | {
-            "metadata": {"name": name}
-        })  # fmt: skip
+        self.apply(
+            target, {key: secret[key] for key in ("apiVersion", "kind", "type", "data")} | {"metadata": {"name": name}}
+        )
 
     def token(self, namespace: str, account: str, audience: str = "somabrain") -> str:
         """Return a token of a ServiceAccount, valid for an hour; create the account if missing."""

@@ -8,10 +8,43 @@ from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.label_condition import LabelCondition, LabelOperator
 
 VALUES = [
-    "", "red", "redder", "Red", "é", "e\u0301", "\U0001f41d", "\uffff", "1", "1.0", "1e0", "10", "9", "-2", "-10", "-0",
-    "0", "0.5", "5e-1", "007", "+5", ".5", "5.", "1e999", "-1e999", "1e-999", "1e1000", "1.7976931348623157e308",
-    "5e-324", "NaN", "inf", "9007199254740992", "9007199254740993", " 1", "1\n", "٣",
-]  # fmt: skip
+    "",
+    "red",
+    "redder",
+    "Red",
+    "é",
+    "e\u0301",
+    "\U0001f41d",
+    "\uffff",
+    "1",
+    "1.0",
+    "1e0",
+    "10",
+    "9",
+    "-2",
+    "-10",
+    "-0",
+    "0",
+    "0.5",
+    "5e-1",
+    "007",
+    "+5",
+    ".5",
+    "5.",
+    "1e999",
+    "-1e999",
+    "1e-999",
+    "1e1000",
+    "1.7976931348623157e308",
+    "5e-324",
+    "NaN",
+    "inf",
+    "9007199254740992",
+    "9007199254740993",
+    " 1",
+    "1\n",
+    "٣",
+]
 """Values that differ by normalisation, case, notation of a number, and past the precision and the range of float64."""
 LABELS = ["colour", "size", "n", "n\n"]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bench.peers.client import System
 from bench.peers.figures import Sample
-from somabrain_local.environment import inherited, local_paths
-from somabrain_local.errors import LocalError
+from devcluster.environment import inherited, local_paths
+from devcluster.errors import LocalError
 
 REPLY_S = 600.0
 BARRIER_S = 0.2

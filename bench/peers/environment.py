@@ -7,10 +7,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from somabrain_local import shell
-from somabrain_local.environment import LocalPaths
-from somabrain_local.errors import CommandFailed, LocalError
-from somabrain_local.progress import Progress
+from devcluster import shell
+from devcluster.environment import LocalPaths
+from devcluster.errors import CommandFailed, LocalError
+from devcluster.progress import Progress
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 

@@ -14,7 +14,7 @@ from bench.peers.client import Store, System
 from bench.peers.client_group import ClientGroup, client_group
 from bench.peers.systems import Running, running
 from bench.peers.table import Row
-from somabrain_local.progress import Progress
+from devcluster.progress import Progress
 
 CLIENTS: Final = 8
 WARM_S: Final = 1.0

@@ -15,8 +15,8 @@ from bench.peers.client import System
 from bench.peers.client_group import OFFLINE
 from bench.server import somabrain, trivial
 from common.config.settings import DatabaseSettings
-from somabrain_local.environment import inherited
-from somabrain_local.errors import LocalError
+from devcluster.environment import inherited
+from devcluster.errors import LocalError
 from somabrain_service.admin.embedded_postgres import embedded_database
 
 START_S = 60.0

@@ -142,8 +142,11 @@ def details_from_rpc(error: grpc.aio.AioRpcError) -> ErrorDetails:
 
 def _details_from_status(status: status_pb2.Status) -> ErrorDetails:
     info, retry, bad, request = (
-        details.ErrorInfo(), details.RetryInfo(), details.BadRequest(), details.RequestInfo(),
-    )  # fmt: skip
+        details.ErrorInfo(),
+        details.RetryInfo(),
+        details.BadRequest(),
+        details.RequestInfo(),
+    )
     for item in status.details:
         for message in (info, retry, bad, request):
             item.Unpack(message)

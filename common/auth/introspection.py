@@ -29,7 +29,7 @@ CLIENT_ERRORS = frozenset({"invalid_client", "unauthorized_client", "access_deni
 PROBE_TOKEN = "health-probe"  # noqa: S105 - no token: the response says that it is not active
 """Introspected by health probes."""
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class UnexpectedResponse(Exception):

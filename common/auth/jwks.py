@@ -38,7 +38,7 @@ ALLOWED_ALGORITHMS = frozenset(name for names in ALGORITHMS_BY_KEY_TYPE.values()
 FETCH_TIMEOUT_S = 5.0
 MIN_REFRESH_INTERVAL_S = 1.0
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey | Ed448PublicKey
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from common.config.settings import InvalidValues, Settings, load, load_valid_groups
 from common.errors import ConfigurationError
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 _FileSignature = tuple[str, int, int, int, int]
 _Signature = tuple[_FileSignature, ...]

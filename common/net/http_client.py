@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import aiohttp
-from opentelemetry.instrumentation.aiohttp_client import create_trace_config
 
 from common.json_document import InvalidJson, parse_json
 
@@ -20,6 +19,8 @@ def describe_failure(exc: BaseException | None) -> str:
 
 def http_client(**options: Any) -> aiohttp.ClientSession:
     """Return an aiohttp session whose requests are spans and propagate the trace; `options` are the session's own."""
+    from opentelemetry.instrumentation.aiohttp_client import create_trace_config
+
     return aiohttp.ClientSession(trace_configs=[create_trace_config()], **options)
 
 

@@ -18,6 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from common.config.settings import CacheSettings
 from common.errors import ConfigurationError
@@ -41,7 +42,7 @@ URL_FORMS = (
 )
 
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class RedisConnector:
@@ -50,6 +51,10 @@ class RedisConnector:
     redis-py keeps the TLS context and the password of a connection, also when it connects again; so a renewed authority
     or a rotated password needs another client. An async context manager: it owns the clients.
     """
+
+    # RedisClusterException is not a RedisError.
+    errors = (RedisError, RedisClusterException, OSError, TimeoutError)
+    """Errors of calls to a client."""
 
     def __init__(self, settings: CacheSettings, current: Callable[[], CacheSettings] | None = None) -> None:
         """Read the files; the client connects on first use.
@@ -92,6 +97,11 @@ class RedisConnector:
         self._retired.append((now, self._stack))
         self._open(settings)
         self._settings, self._context = settings, context
+
+    @staticmethod
+    def is_rejection(exc: BaseException) -> bool:
+        """Return whether Redis answered with an error: it is full, for example, or a read-only standby."""
+        return isinstance(exc, ResponseError) and not isinstance(exc, RedisConnectionError)
 
     def prefer_next_sentinel(self) -> None:
         """Ask another Sentinel first from now on: redis-py asks them in order, and waits for one that is silent."""

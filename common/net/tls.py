@@ -14,7 +14,7 @@ import structlog
 
 from common.errors import ConfigurationError
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 FileSignature = tuple[tuple[int, int, int] | None, ...]
 

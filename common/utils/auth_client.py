@@ -23,9 +23,6 @@ from typing import Protocol
 from common.aio.single_flight import SingleFlight
 from common.aio.ttl_cache import TTLCache
 from common.auth.identity import ClaimReader, Identity
-from common.auth.introspection import IntrospectionVerifier
-from common.auth.jwks import KeySet
-from common.auth.jwt import JwtVerifier
 from common.auth.verifier import PROBE_INTERVAL_S, TokenVerifier
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError, Unauthenticated
@@ -169,8 +166,14 @@ async def open_authenticator(
                 )
             yield AnonymousAuthenticator(auth.anonymous_tenant)
         case "jwt":
+            # Here, as below: importing both takes a tenth of a second, and one is used at most.
+            from common.auth.jwks import KeySet
+            from common.auth.jwt import JwtVerifier
+
             async with KeySet(auth) as keys:
                 yield TokenAuthenticator(auth, JwtVerifier(auth, keys))
         case "introspection":
+            from common.auth.introspection import IntrospectionVerifier
+
             async with IntrospectionVerifier(auth, current) as verifier:
                 yield TokenAuthenticator(auth, verifier)

@@ -18,27 +18,24 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar, cast
 
 import structlog
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from common.aio.single_flight import SingleFlight
 from common.config.settings import CacheSettings
 from common.health import HealthCheck
-from common.net.redis import RedisConnector
 from common.utils.trace import span
+
+if TYPE_CHECKING:
+    from common.net.redis import RedisConnector
 
 PROBE_INTERVAL_S = 1.0
 FAILURE_THRESHOLD = 3
 
-# RedisClusterException is not a RedisError.
-REDIS_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
-
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 Outcome = Literal["hit", "miss", "shared", "error", "skipped"]
@@ -113,7 +110,7 @@ class Cache:
         try:
             async with asyncio.timeout(PROBE_INTERVAL_S):
                 await self._redis.client.ping()
-        except REDIS_ERRORS as exc:
+        except self._redis.errors as exc:
             self._redis.prefer_next_sentinel()
             self._mark_unavailable(exc)
             return
@@ -182,7 +179,7 @@ class Cache:
             with span("cache.get", SpanKind.CLIENT):
                 async with asyncio.timeout(self._timeout_s):
                     value = cast("bytes | None", await self._redis.client.get(key))
-        except REDIS_ERRORS as exc:
+        except self._redis.errors as exc:
             self._on_failure(exc)
             return "error", None
         self._failures = 0
@@ -195,14 +192,14 @@ class Cache:
             with span("cache.set", SpanKind.CLIENT):
                 async with asyncio.timeout(self._timeout_s):
                     await self._redis.client.set(key, value, px=int(ttl_s * 1000))
-        except REDIS_ERRORS as exc:
+        except self._redis.errors as exc:
             self._on_failure(exc)
         else:
             self._failures, self._refusal = 0, ""
 
     def _on_failure(self, exc: BaseException) -> None:
-        if isinstance(exc, ResponseError) and not isinstance(exc, RedisConnectionError):
-            # It answers with an error: full, or a read-only standby. Logged once, until a write succeeds again.
+        if self._redis.is_rejection(exc):
+            # Logged once, until a write succeeds again.
             if self._refusal != (refusal := f"{type(exc).__name__}: {exc}"):
                 self._refusal = refusal
                 _log.warning("redis command rejected", reason=refusal)
@@ -269,6 +266,9 @@ async def open_cache(
     if settings.url is None:
         yield None
         return
+    # Here, because importing it takes a twentieth of a second.
+    from common.net.redis import RedisConnector
+
     async with RedisConnector(settings, current) as redis:
         cache = Cache(redis, settings, metrics)
         await cache.probe()

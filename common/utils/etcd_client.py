@@ -46,7 +46,7 @@ with `--auth-token=jwt`) and for a request without a token."""
 AUTH_NOT_ENABLED = "authentication is not enabled"
 """Message of the error of a login while etcd's authentication is off (FAILED_PRECONDITION)."""
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 GatewayResponse = dict[str, Any]

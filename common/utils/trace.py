@@ -8,27 +8,14 @@ sampling decision. Without an endpoint nothing is recorded, and a span costs nex
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
-import requests
 from opentelemetry import propagate, trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import ProxyTracerProvider, Span, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
-from requests.auth import AuthBase
 
-from common.config.groups.platform import parse_headers
 from common.config.settings import TraceSettings
-
-SERVICE_NAME = "sb"
-INSTANCE = f"{socket.gethostname()}-{os.getpid()}"
 
 _tracer = trace.get_tracer("somabrain")
 
@@ -50,19 +37,10 @@ async def tracing(
     if settings.endpoint is None:
         yield
         return
-    session = requests.Session()
-    session.auth = _CurrentHeaders(current or (lambda: settings))
-    exporter = OTLPSpanExporter(
-        f"{settings.endpoint.rstrip('/')}/v1/traces", timeout=settings.timeout_s, session=session
-    )
-    provider = TracerProvider(
-        sampler=ParentBased(TraceIdRatioBased(settings.sample_ratio)),
-        resource=Resource.create(
-            {"service.name": SERVICE_NAME, "service.version": version, "service.instance.id": INSTANCE}
-        ),
-        shutdown_on_exit=False,
-    )
-    provider.add_span_processor(BatchSpanProcessor(exporter))
+    # Here, because importing exporter and SDK takes a tenth of a second.
+    from common.utils.trace_export import tracer_provider
+
+    provider = tracer_provider(settings, version, current or (lambda: settings))
     trace.set_tracer_provider(provider)
     try:
         yield
@@ -70,22 +48,10 @@ async def tracing(
         await asyncio.to_thread(provider.shutdown)
 
 
-class _CurrentHeaders(AuthBase):
-    """Sets the headers of the settings as they are at each request: the exporter reads its own only once."""
-
-    def __init__(self, current: Callable[[], TraceSettings]) -> None:
-        self._current = current
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Return the request with the headers."""
-        request.headers.update(parse_headers(self._current().headers))
-        return request
-
-
 @contextmanager
 def server_span(name: str, carrier: Mapping[str, str], attributes: Mapping[str, AttributeValue]) -> Iterator[Span]:
     """Start the span of an incoming call, in the trace that `carrier` names; a no-op span when tracing is off."""
-    if "traceparent" not in carrier and not isinstance(trace.get_tracer_provider(), TracerProvider):
+    if "traceparent" not in carrier and isinstance(trace.get_tracer_provider(), ProxyTracerProvider):
         yield trace.INVALID_SPAN
         return
     with _tracer.start_as_current_span(

@@ -43,7 +43,7 @@ from somabrain_operator.references.watcher import ReferenceWatcher
 
 STOP_GRACE_S: Final = 15.0
 """Time that reconciles in progress get to finish at shutdown; each of their calls has a timeout."""
-_log = structlog.stdlib.get_logger("somabrain_operator")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ def operator_defaults(settings: OperatorSettings) -> OperatorDefaults:
         vault_image=settings.vault_image,
         policy=files("common.policy").joinpath("sb.rego").read_text(encoding="utf-8"),
         stall_after_s=settings.stall_after_s,
+        provisions=settings.provision,
+        finalizers=settings.provision and not settings.namespaces,
     )
 
 

@@ -38,9 +38,10 @@ class ConditionMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield one family with one series per condition."""
         family = GaugeMetricFamily(
-            "somabrain_operator_condition", "Status of a condition of a resource: 1 True, 0 False, -1 Unknown.",
+            "somabrain_operator_condition",
+            "Status of a condition of a resource: 1 True, 0 False, -1 Unknown.",
             labels=["namespace", "name", "type"],
-        )  # fmt: skip
+        )
         for key, conditions in self._statuses.items():
             for kind, status in conditions.items():
                 family.add_metric([*key, kind], _STATUS_VALUES.get(status, -1))
@@ -59,17 +60,21 @@ class Metrics:
             "somabrain_operator_reconciles", "Reconciles per outcome.", ["outcome"], registry=self.registry
         )
         self.duration = Histogram(
-            "somabrain_operator_reconcile_duration_seconds", "Duration of a reconcile.",
-            buckets=_BUCKETS, registry=self.registry,
-        )  # fmt: skip
+            "somabrain_operator_reconcile_duration_seconds",
+            "Duration of a reconcile.",
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
         self.writes = Counter(
             "somabrain_operator_api_writes", "Writes to the API server.", ["kind", "verb"], registry=self.registry
         )
         self.leader = Gauge("somabrain_operator_leader", "1 while this operator leads.", registry=self.registry)
-        self._depth = Gauge("somabrain_operator_queue_depth", "Resources that wait or are being reconciled.",
-                            registry=self.registry)  # fmt: skip
-        self._age = Gauge("somabrain_operator_queue_oldest_seconds", "Age of the oldest key in the queue.",
-                          registry=self.registry)  # fmt: skip
+        self._depth = Gauge(
+            "somabrain_operator_queue_depth", "Resources that wait or are being reconciled.", registry=self.registry
+        )
+        self._age = Gauge(
+            "somabrain_operator_queue_oldest_seconds", "Age of the oldest key in the queue.", registry=self.registry
+        )
 
         self._tasks = Gauge("somabrain_operator_tasks", "asyncio tasks of the event loop.", registry=self.registry)
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import yaml
 
-from somabrain_local import pinned_tools, shell
-from somabrain_local.environment import inherited, local_paths
-from somabrain_local.progress import Progress
-from somabrain_local.tools import Toolchain
+from devcluster import pinned_tools, shell
+from devcluster.environment import inherited, local_paths
+from devcluster.progress import Progress
+from devcluster.tools import Toolchain
 
 UNIONS: Mapping[str, object] = {
     # Types that OpenAPI v2 cannot express, as their UnmarshalJSON reads them.
@@ -119,7 +119,7 @@ def openapi_file() -> Path:
         go = Toolchain(paths, progress).folder(pinned_tools.GO) / "go" / "bin" / "go"
         env = inherited(GOFLAGS="-modcacherw", GOMODCACHE=str(modules), GOROOT="", GOTOOLCHAIN="local")
         with progress.heartbeat(), progress.step(f"Download the schemas of Kubernetes {pinned_tools.KUBERNETES}"):
-            folder = paths.checkout / "scripts" / "go" / "kubernetes"
+            folder = paths.checkout / "devcluster" / "go" / "kubernetes"
             shell.run([go, "mod", "download", "k8s.io/kubernetes"], env=env, cwd=folder)
     return file
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 PACKAGES = ("common", "operator/somabrain_operator", "service/somabrain_service", "client/somabrain_client")
-FOLDERS = (*PACKAGES, "scripts", "bench", "examples", "migrations", "tests")
+FOLDERS = (*PACKAGES, "devcluster", "scripts", "bench", "examples", "migrations", "tests")
 GENERATED = ("proto/gen", ".venv", "__pycache__")
 
 Kind: TypeAlias = Literal["module", "class", "function", "field", "constant"]

@@ -24,12 +24,13 @@ from somabrain_service.metrics import Metrics as ServiceMetrics
 from vocabulary.names import FOLDERS, docstrings_of, names_of, sources, words_of
 
 Rules = Mapping[str, str]
-"""What to write, by word or phrase."""
+"""Replacement of each word or phrase."""
 
 _HEADINGS = {
     "names": "## Words that no name uses",
     "exceptions": "## Names that keep such a word",
     "texts": "## Phrases that no text uses",
+    "beginnings": "## Words that no docstring begins with",
 }
 
 
@@ -37,7 +38,7 @@ def check(root: Path) -> Iterator[str]:
     """Yield every breach of the glossary, a line each."""
     glossary = (root / "docs" / "glossary.md").read_text()
     words, phrases = read_rules(glossary, "names"), read_rules(glossary, "texts")
-    exceptions = read_rules(glossary, "exceptions")
+    exceptions, beginnings = read_rules(glossary, "exceptions"), read_rules(glossary, "beginnings")
     for path in sources(root, FOLDERS):
         tree = ast.parse(path.read_text())
         where = path.relative_to(root)
@@ -46,6 +47,8 @@ def check(root: Path) -> Iterator[str]:
             if not is_test and name.text not in exceptions:
                 yield from banned(f"{where}:{name.line}: {name.kind}", name.text, words)
         texts = [(each.line, each.text) for each in docstrings_of(path, tree)]
+        for line, text in texts:
+            yield from begun(f"{where}:{line}", text, beginnings)
         if where.parts[0] != "tests":
             texts += list(_messages(tree))
         for line, text in texts:
@@ -91,6 +94,13 @@ def phrased(where: str, text: str, phrases: Rules) -> Iterator[str]:
     for phrase, write in phrases.items():
         if re.search(rf"\b({re.escape(phrase)}|{re.escape(phrase.capitalize())})\b", plain):  # `is None` is code
             yield f"{where}: says {phrase!r}; write {write}"
+
+
+def begun(where: str, docstring: str, beginnings: Rules) -> Iterator[str]:
+    """Yield a line if a docstring begins with a word of the glossary."""
+    first = re.match(r"\w*", docstring)
+    if first and first[0] in beginnings:
+        yield f"{where}: begins with {first[0]!r}; write {beginnings[first[0]]}"
 
 
 def _messages(tree: ast.Module) -> Iterator[tuple[int, str]]:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import structlog
 
 from common.aio.stop_signals import stop_on_signals
 from common.config.rotation import CurrentSettings, secret_value
-from common.config.settings import Settings
+from common.config.settings import EventsSettings, Settings, TlsSettings
 from common.errors import ConfigurationError
 from common.net.http_server import http_server
 from common.utils.auth_client import open_authenticator
@@ -24,7 +25,6 @@ from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.database_clock import DatabaseClock
 from somabrain_service.encoders.instrumented import instrumented
 from somabrain_service.encoders.open import open_encoders
-from somabrain_service.events.kafka_health import KafkaHealth
 from somabrain_service.flags.open import open_flags
 from somabrain_service.interceptors.chain import InterceptorChain, build_interceptors
 from somabrain_service.interceptors.rate_limiter import RateLimiter
@@ -34,12 +34,15 @@ from somabrain_service.server.grpc import HealthService, bind, make_server
 from somabrain_service.server.http import make_app
 from somabrain_service.server.readiness import Readiness
 from somabrain_service.server.supervision import supervise
-from somabrain_service.server.tls import CertificateWatcher
 from somabrain_service.store import kernel
 from somabrain_service.store.open import open_store
 from somabrain_service.store.postgres.storage_quota import StorageQuota
 
-_log = structlog.get_logger(__name__)
+if TYPE_CHECKING:
+    from somabrain_service.events.kafka_health import KafkaHealth
+    from somabrain_service.server.tls import CertificateWatcher
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 async def serve(settings: Settings, adapt: Callable[[Settings], Settings] | None = None) -> None:
@@ -60,7 +63,7 @@ async def serve(settings: Settings, adapt: Callable[[Settings], Settings] | None
         _log.warning("authentication disabled", reason="auth.mode=none", tenant=settings.auth.anonymous_tenant)
     metrics, health = Metrics(), HealthService()
     tls, rotated = settings.grpc.tls, CurrentSettings(settings, adapt=adapt)
-    certificates = CertificateWatcher(tls, metrics) if tls.cert_file else None
+    certificates = _certificate_watcher(tls, metrics)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(tracing(settings.trace, version("somabrain"), lambda: rotated.get().trace))
         authn = await stack.enter_async_context(
@@ -99,7 +102,7 @@ async def serve(settings: Settings, adapt: Callable[[Settings], Settings] | None
         def sample_store() -> None:
             metrics.record_store(store.connections(), store.index_stats())
 
-        kafka = KafkaHealth(settings.events, lambda: rotated.get().events) if settings.events.brokers else None
+        kafka = _kafka_health(settings.events, lambda: rotated.get().events)
         dependencies = {
             **authn.checks(),
             **flags.checks(),
@@ -157,6 +160,25 @@ async def serve(settings: Settings, adapt: Callable[[Settings], Settings] | None
             # Not before the shutdown delay is over, or watching clients would reconnect to this process.
             app_context.watch_hub.close()
     _log.info("stopped")
+
+
+# Libraries that not every process uses are imported where they are, because imports are most of a start.
+
+
+def _certificate_watcher(tls: TlsSettings, metrics: Metrics) -> CertificateWatcher | None:
+    if not tls.cert_file:
+        return None
+    from somabrain_service.server.tls import CertificateWatcher
+
+    return CertificateWatcher(tls, metrics)
+
+
+def _kafka_health(events: EventsSettings, current: Callable[[], EventsSettings]) -> KafkaHealth | None:
+    if not events.brokers:
+        return None
+    from somabrain_service.events.kafka_health import KafkaHealth
+
+    return KafkaHealth(events, current)
 
 
 def with_result_cache(context: AppContext, cache: Cache | None) -> AppContext:

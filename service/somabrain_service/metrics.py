@@ -154,9 +154,14 @@ class Metrics:
         self.events_lost = counter("somabrain_events_lost", "Changes removed from the feed before Kafka had them.")
 
         renamed = (
-            self.search_index_namespaces, self.search_index_bytes, self.job_runs, self.job_duration, self.job_rows,
-            self.job_lag, self.job_leader,
-        )  # fmt: skip
+            self.search_index_namespaces,
+            self.search_index_bytes,
+            self.job_runs,
+            self.job_duration,
+            self.job_rows,
+            self.job_lag,
+            self.job_leader,
+        )
         self.registry.register(FormerFamilies(dict(zip(FORMER_FAMILIES.values(), renamed, strict=True))))
 
     def record_store(self, connections: tuple[int, int], index_stats: tuple[int, int, int, int]) -> None:

@@ -13,9 +13,15 @@ from tests.chart.conftest import CHARTS, ROOT, Helm, Render
 
 PREFIX = "artifacthub.io/"
 CATEGORIES = {
-    "ai-machine-learning", "database", "integration-delivery", "monitoring-logging", "networking", "security",
-    "storage", "streaming-messaging",
-}  # fmt: skip
+    "ai-machine-learning",
+    "database",
+    "integration-delivery",
+    "monitoring-logging",
+    "networking",
+    "security",
+    "storage",
+    "streaming-messaging",
+}
 """Those that Artifact Hub knows."""
 DEFAULTS = ("SERVICE_REPOSITORY", "OPA_IMAGE", "VAULT_IMAGE")
 """Settings of the operator with images of SomaBrains."""
@@ -68,8 +74,10 @@ def test_the_resource_is_the_one_that_the_operator_serves() -> None:
     (resource,) = annotation(chart, "crds")
     (version,) = definition["spec"]["versions"]
     assert (resource["name"], resource["kind"], resource["version"]) == (
-        definition["metadata"]["name"], definition["spec"]["names"]["kind"], version["name"],
-    )  # fmt: skip
+        definition["metadata"]["name"],
+        definition["spec"]["names"]["kind"],
+        version["name"],
+    )
     assert resource["description"] == version["schema"]["openAPIV3Schema"]["description"]
     assert annotation(chart, "crdsExamples") == [yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())]
 

@@ -46,8 +46,11 @@ def conforms(schemas: Path, manifest: str) -> str:
     location = f"{schemas}/{{{{.Group}}}}/{{{{.ResourceKind}}}}_{{{{.ResourceAPIVersion}}}}.json"
     done = subprocess.run(
         ["kubeconform", "-strict", "-schema-location", location],
-        input=manifest, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        input=manifest,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode == 0) == (done.stdout == "")
     return done.stdout
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from somabrain_local import previous_release as installed
-from somabrain_local.environment import local_paths
-from somabrain_local.previous_release import PreviousRelease
-from somabrain_local.progress import Progress
+from devcluster import previous_release as installed
+from devcluster.environment import local_paths
+from devcluster.previous_release import PreviousRelease
+from devcluster.progress import Progress
 from tests.chart.conftest import CHARTS, Helm, HelmRefused
 
 

@@ -9,15 +9,20 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from somabrain_local.images.table import DATABASE, PLATFORM
+from devcluster.images.table import DATABASE, PLATFORM
 from tests.chart.conftest import ROOT, HelmRefused, Manifest, Render
 from tests.chart.restricted import pod_specs
 
 CHART = "soma-infra"
 # Each component, and the name that its Service and its workload have.
 COMPONENTS = {
-    "redis": "redis", "etcd": "etcd", "kafka": "kafka", "auth": "auth", "vault": "vault", "collector": "otel-collector",
-}  # fmt: skip
+    "redis": "redis",
+    "etcd": "etcd",
+    "kafka": "kafka",
+    "auth": "auth",
+    "vault": "vault",
+    "collector": "otel-collector",
+}
 
 
 @pytest.fixture(scope="module")

@@ -24,10 +24,19 @@ MARK = "somabrain_conformance"
 OLDEST_POSTGRESQL = 16
 OLDEST_PGVECTOR = (0, 7)
 TENANT_TABLES = (
-    "relayed", "idempotency_keys", "changes", "memory_terms", "terms", "memory_labels", "memory_token_vectors",
+    "relayed",
+    "idempotency_keys",
+    "changes",
+    "memory_terms",
+    "terms",
+    "memory_labels",
+    "memory_token_vectors",
     "memory_vectors",
-    "memory_revisions", "memories", "usage", "namespaces",
-)  # fmt: skip
+    "memory_revisions",
+    "memories",
+    "usage",
+    "namespaces",
+)
 OWN_TABLES = {MARK, "schema_info", "alembic_version", *TENANT_TABLES}
 
 _TABLES = """

@@ -64,7 +64,7 @@ def kubectl(request: pytest.FixtureRequest) -> Kubectl:
 
 @pytest.fixture(scope="session")
 def node_address() -> str:
-    return run(sys.executable, "-m", "somabrain_local", "node-address").strip()
+    return run(sys.executable, "-m", "devcluster", "node-address").strip()
 
 
 @pytest.fixture(scope="session")

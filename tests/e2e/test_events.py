@@ -14,9 +14,14 @@ QUIET_S = 3
 BROKEN = {"image": "ghcr.io/somabrain/somabrain-service:no-such-tag", "migration": {"enabled": False}}
 CREATION_EVENTS = Counter({"Normal Ready": 1})
 TRANSITIONS = {
-    "Succeeded": "Migrated", "PodsReady": "Available", "Serving": "Ready", "RollingOut": "Not ready",
-    "PodsNotReady": "Degraded", "AsExpected": "Mended", "DriftPutBack": "Put back",
-}  # fmt: skip
+    "Succeeded": "Migrated",
+    "PodsReady": "Available",
+    "Serving": "Ready",
+    "RollingOut": "Not ready",
+    "PodsNotReady": "Degraded",
+    "AsExpected": "Mended",
+    "DriftPutBack": "Put back",
+}
 """Which transition a reason tells of here."""
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from devcluster.crds import prometheus_operator
 from examples.kubectl import Kubectl
-from somabrain_local.crds import prometheus_operator
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.chaos import Chaos
 from tests.e2e.support.faults import OPERATOR

@@ -8,9 +8,9 @@ from functools import partial
 from operator import eq
 from pathlib import Path
 
+from devcluster.pki import CertificateAuthority
 from somabrain_client import MemoryClient
 from somabrain_client.tls import Tls
-from somabrain_local.pki import CertificateAuthority
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.chaos import Chaos
 from tests.e2e.support.waiting import eventually

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.environment import inherited, local_paths
 from examples.kubectl import ROOT, Kubectl
-from somabrain_local.environment import inherited, local_paths
 
 pytestmark = pytest.mark.timeout(1200)
 
 LEFT = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
-"""What Kubernetes puts into every namespace."""
+"""Objects that Kubernetes puts into every namespace."""
 
 
 def commands(page: str) -> Iterator[str]:
@@ -30,8 +30,12 @@ def follow(kubectl: Kubectl, script: str) -> str:
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         env=inherited(PATH=path, KUBECONFIG=str(kubectl.kubeconfig)),
-        cwd=ROOT, capture_output=True, text=True, timeout=900, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
     assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -22,7 +22,7 @@ RETAINED = {
     "secret/postgresql",
     *(f"persistentvolumeclaim/data-{name}-0" for name in ("postgresql", "etcd", "kafka")),
 }
-"""What docs/operations.md and the chart's NOTES say an uninstallation keeps."""
+"""Objects that an uninstallation leaves, by docs/operations.md and the chart's NOTES."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,18 @@ class Infra:
         return run("helm", *words, "-n", self.namespace, "--kubeconfig", str(self.kubectl.kubeconfig), timeout_s=660)
 
     def sql(self, statement: str) -> str:
-        words = ("psql", "--host=/var/run/postgresql", "--username=postgres", "--dbname=somabrain", "--no-psqlrc",
-                 "--set=ON_ERROR_STOP=1", "--tuples-only", "--no-align", "--quiet", "--file=-")  # fmt: skip
+        words = (
+            "psql",
+            "--host=/var/run/postgresql",
+            "--username=postgres",
+            "--dbname=somabrain",
+            "--no-psqlrc",
+            "--set=ON_ERROR_STOP=1",
+            "--tuples-only",
+            "--no-align",
+            "--quiet",
+            "--file=-",
+        )
         return self.kubectl("exec", "-i", "-n", self.namespace, "postgresql-0", "--", *words, stdin=statement).strip()
 
     def objects(self) -> set[str]:

@@ -16,14 +16,14 @@ from uuid import uuid4
 import pytest
 
 from common.config.former_names import FORMER_NAMES
+from devcluster import previous_release as installed
+from devcluster.environment import local_paths
+from devcluster.images.table import project_images
+from devcluster.previous_release import PreviousRelease
+from devcluster.progress import Progress
 from examples.kubectl import ROOT, Kubectl, Object, run
 from somabrain_client import MemoryClient
 from somabrain_client.models import Memory
-from somabrain_local import previous_release as installed
-from somabrain_local.environment import local_paths
-from somabrain_local.images.table import project_images
-from somabrain_local.previous_release import PreviousRelease
-from somabrain_local.progress import Progress
 from somabrain_service.store import schema
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.images import provider, service_image
@@ -55,7 +55,7 @@ def brain(kubectl: Kubectl) -> Iterator[Brain]:
     assert "somabrains.somabrain.io" not in crds, "another release owns the definition; this needs a new cluster"
     name = f"upgrade-{uuid4().hex[:5]}"
     kubectl.ensure_namespace(name)
-    address = run(sys.executable, "-m", "somabrain_local", "node-address").strip()
+    address = run(sys.executable, "-m", "devcluster", "node-address").strip()
     yield Brain(kubectl, address, name)
     kubectl("delete", "somabrains", "--all", "-n", name, "--ignore-not-found")
     kubectl("delete", "namespace", name)
@@ -72,8 +72,14 @@ def charts(brain: Brain, root: Path, *settings: str) -> None:
 
 
 def schema_of(brain: Brain) -> int:
-    words = ("psql", "--host=/var/run/postgresql", "--username=postgres", "--dbname=somabrain", "--tuples-only",
-             "--command=SELECT current FROM schema_info")  # fmt: skip
+    words = (
+        "psql",
+        "--host=/var/run/postgresql",
+        "--username=postgres",
+        "--dbname=somabrain",
+        "--tuples-only",
+        "--command=SELECT current FROM schema_info",
+    )
     return int(brain.kubectl("exec", "-n", brain.namespace, "postgresql-0", "--", *words))
 
 

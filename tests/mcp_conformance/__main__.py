@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.config.settings import DatabaseSettings
+from devcluster.environment import local_paths
+from devcluster.errors import LocalError
+from devcluster.loopback import opa
 from somabrain_client import SyncMemoryClient
-from somabrain_local.environment import local_paths
-from somabrain_local.errors import LocalError
-from somabrain_local.loopback import opa
 from somabrain_service.admin.embedded_postgres import embedded_database
 from somabrain_service.admin.migrate import migrate
 from tests.integration.service.issuer import issuer
@@ -88,19 +88,27 @@ def servers(folder: Path, stack: ExitStack) -> Servers:
         service(
             folder,
             {
-                **auth, "postgres_dsn": database.app_dsn, "grpc__host": "127.0.0.1", "grpc__port": 0, "http__port": 0,
-                "encoder__kind": "lexical", "policy__url": f"{engine.url}/v1/data/sb/policy",
+                **auth,
+                "postgres_dsn": database.app_dsn,
+                "grpc__host": "127.0.0.1",
+                "grpc__port": 0,
+                "http__port": 0,
+                "encoder__kind": "lexical",
+                "policy__url": f"{engine.url}/v1/data/sb/policy",
             },
         )
-    )  # fmt: skip
+    )
     memory.wait_until_ready()
     token = idp.token("a")
     with SyncMemoryClient(memory.address, token=token) as client:
         client.create_namespace("agent")
     settings = {
-        **auth, "mcp__address": memory.address, "mcp__same_resource": True, "mcp__namespace": "agent",
+        **auth,
+        "mcp__address": memory.address,
+        "mcp__same_resource": True,
+        "mcp__namespace": "agent",
         "mcp__resource_url": "https://memory.example.com/mcp",
-    }  # fmt: skip
+    }
     first, second = (stack.enter_context(mcp_server(folder, settings)) for _ in range(2))
     return Servers(plain, (first, second), token)
 

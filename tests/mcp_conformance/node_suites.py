@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from somabrain_local.environment import local_paths
-from somabrain_local.errors import LocalError
+from devcluster.environment import local_paths
+from devcluster.errors import LocalError
 from tests.mcp_conformance.scenarios import SUITES
 
 NODE = "22.23.5"

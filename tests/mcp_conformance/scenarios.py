@@ -56,26 +56,41 @@ GREEN: Final[Mapping[str, Green]] = {
 
 OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
     f"It {OWN_TOOL}.": (
-        "tools-call-simple-text", "tools-call-image", "tools-call-audio", "tools-call-embedded-resource",
-        "tools-call-mixed-content", "tools-call-error", "json-schema-2020-12",
+        "tools-call-simple-text",
+        "tools-call-image",
+        "tools-call-audio",
+        "tools-call-embedded-resource",
+        "tools-call-mixed-content",
+        "tools-call-error",
+        "json-schema-2020-12",
     ),
     f"Not served: {NO_PROMPTS_OR_RESOURCES}.": (
-        "completion-complete", "prompts-*", "resources-*", "sep-2164-resource-not-found", "sep-2640-*",
+        "completion-complete",
+        "prompts-*",
+        "resources-*",
+        "sep-2164-resource-not-found",
+        "sep-2640-*",
         "input-required-result-non-tool-request",
     ),
     "Not served: no tool reports progress, or writes to a client's log.": (
-        "logging-set-level", "tools-call-with-logging", "tools-call-with-progress",
+        "logging-set-level",
+        "tools-call-with-logging",
+        "tools-call-with-progress",
     ),
     "Not served: no tool asks the client for a sample, an input or its roots.": (
-        "tools-call-sampling", "tools-call-elicitation", "elicitation-*", "input-required-result-*",
+        "tools-call-sampling",
+        "tools-call-elicitation",
+        "elicitation-*",
+        "input-required-result-*",
     ),
     "Not served: there are no tasks; a call ends within its deadline.": ("tasks-*",),
     "Not served: a response is one JSON document, so that there is no stream to open or to poll.": (
-        "server-sse-polling", "server-sse-multiple-streams",
+        "server-sse-polling",
+        "server-sse-multiple-streams",
     ),
     "Not served: there are no sessions, so that any replica answers.": ("server-session-lifecycle",),
     "No argument of a tool is copied to a header.": ("http-custom-header-server-validation",),
-}  # fmt: skip
+}
 """Names of scenarios by the reason why they do not apply; `*` ends a name that several begin with."""
 
 

@@ -78,8 +78,10 @@ class Kubectl:
             raise CommandFailed("kubectl is not in PATH; install it first.")
         process = subprocess.Popen(
             [executable, *self.flags, "port-forward", "-n", namespace, target, f":{port}", "--address", "127.0.0.1"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         try:
             assert process.stdout is not None  # noqa: S101 - it is a pipe
             assert process.stderr is not None  # noqa: S101

@@ -134,9 +134,11 @@ def _parser() -> argparse.ArgumentParser:
     recall.add_argument("--top-k", type=int, default=5, help="maximum number of hits, 1 to 200 (default: 5)")
     recall.add_argument("--token-file", default="", help="file that contains a bearer token")
     recall.add_argument(
-        "--service-account", default="default", metavar="NAME",
+        "--service-account",
+        default="default",
+        metavar="NAME",
         help="without --token-file: ServiceAccount to request a token for (default: default)",
-    )  # fmt: skip
+    )
     recall.add_argument("--audience", default="somabrain", help="audience of that token (default: somabrain)")
     add("retry-migration", _retry_migration, "retry a failed migration at once")
     add("pause", _pause, "stop the operator from changing anything").set_defaults(paused=True)

@@ -47,9 +47,19 @@ async def embedded_service(data_dir: Path | None) -> AsyncIterator[asyncio.Futur
         )
     folder = () if data_dir is None else ("--data-dir", str(data_dir))
     process = await asyncio.create_subprocess_exec(
-        "env", *SETTINGS, *_ends_with_parent(), sys.executable, "-m", "somabrain_service.cli", "serve", "--embedded",
-        *folder, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE,
-    )  # fmt: skip
+        "env",
+        *SETTINGS,
+        *_ends_with_parent(),
+        sys.executable,
+        "-m",
+        "somabrain_service.cli",
+        "serve",
+        "--embedded",
+        *folder,
+        stdin=DEVNULL,
+        stdout=DEVNULL,
+        stderr=PIPE,
+    )
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     reading = asyncio.create_task(_read_log(process, address))
     try:

@@ -24,9 +24,17 @@ JsonObject = dict[str, Any]
 KIND_NAMES: Final[Mapping[MemoryKind, str]] = {kind: kind.name.lower() for kind in MemoryKind}
 NEUTRAL_SALIENCE: Final = 0.5
 NEUTRAL_PARTS: Final[Mapping[str, float]] = {
-    "lexical": 0, "lexical_relative": 0, "dense": 0, "match": 0, "meaning": 0, "contiguity": 0, "recency": 1,
-    "salience": 1, "question": 1, "speaker": 1,
-}  # fmt: skip
+    "lexical": 0,
+    "lexical_relative": 0,
+    "dense": 0,
+    "match": 0,
+    "meaning": 0,
+    "contiguity": 0,
+    "recency": 1,
+    "salience": 1,
+    "question": 1,
+    "speaker": 1,
+}
 """The parts of a score: of a sum 0, of a factor 1, if they change nothing."""
 
 
@@ -168,9 +176,20 @@ MEMORY_SCHEMA: Final = _object(
         "pinned": {"type": "boolean"},
         "etag": _described("string", "Changes with the memory; with it `update` and `forget` notice other changes."),
     },
-    "create_time", "update_time", "revision", "kind", "salience", "key", "session", "session_position", "subject",
-    "labels", "index_text", "expire_time", "pinned",
-)  # fmt: skip
+    "create_time",
+    "update_time",
+    "revision",
+    "kind",
+    "salience",
+    "key",
+    "session",
+    "session_position",
+    "subject",
+    "labels",
+    "index_text",
+    "expire_time",
+    "pinned",
+)
 
 _PARTS: Final = {**dict.fromkeys(NEUTRAL_PARTS, _NUMBER), "truncated": {"type": "boolean"}}
 
@@ -187,8 +206,9 @@ _HIT_SCHEMA: Final = _object(
             "items": _object({"query_word": _TEXT, "memory_word": _TEXT, "similarity": _NUMBER}),
         },
     },
-    "breakdown", "matches",
-)  # fmt: skip
+    "breakdown",
+    "matches",
+)
 
 RECALL_SCHEMA: Final = _object(
     {
@@ -205,8 +225,12 @@ RECALL_SCHEMA: Final = _object(
         "state_changed": _described("boolean", "True: memories were written since the first page."),
         "next_page_token": _NEXT_PAGE,
     },
-    "best_match", "degraded", "truncated", "state_changed", "next_page_token",
-)  # fmt: skip
+    "best_match",
+    "degraded",
+    "truncated",
+    "state_changed",
+    "next_page_token",
+)
 
 MEMORIES_SCHEMA: Final = _object(
     {"memories": {"type": "array", "items": MEMORY_SCHEMA}, "next_page_token": _NEXT_PAGE}, "next_page_token"

@@ -16,7 +16,7 @@ from somabrain_client.tls import Tls
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How to reach a memory service. `token` None: calls carry no token."""
+    """Address, token and TLS of a memory service. `token` None: calls carry no token."""
 
     address: str
     token: TokenSource | None

@@ -28,10 +28,22 @@ HEADER: Final = (
     "# Rendered from operator/somabrain_operator/api/v1alpha1 by `python -m somabrain_operator.api.crd`. Do not edit.\n"
 )
 _STRUCTURAL_KEYWORDS: Final = (
-    "description", "type", "format", "enum", "minimum", "maximum", "minLength", "maxLength", "pattern", "minItems",
-    "required", "x-kubernetes-validations", "x-kubernetes-int-or-string", "x-kubernetes-list-type",
+    "description",
+    "type",
+    "format",
+    "enum",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minItems",
+    "required",
+    "x-kubernetes-validations",
+    "x-kubernetes-int-or-string",
+    "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
-)  # fmt: skip
+)
 _COLUMNS: Final = (
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "True if it serves as specified."),
     ("Version", "string", ".status.version", "Version that all pods run."),
@@ -105,8 +117,11 @@ def _minimal_default(default: Json, node: Json) -> Json:
     """Return a default without the values that equal the defaults of the node's own fields."""
     if not isinstance(default, Mapping):
         return default
-    fields = {name: (_minimal_default(value, at(node, "properties", name)), at(node, "properties", name, "default"))
-              for name, value in default.items() if value is not None}  # fmt: skip
+    fields = {
+        name: (_minimal_default(value, at(node, "properties", name)), at(node, "properties", name, "default"))
+        for name, value in default.items()
+        if value is not None
+    }
     return {name: value for name, (value, own) in fields.items() if value != own}
 
 

@@ -22,7 +22,7 @@ from somabrain_operator.metrics import Metrics
 
 NO_REQUEUE: Final = -1.0
 """Return value of a reconcile whose key is not to be requeued."""
-_log = structlog.stdlib.get_logger("somabrain_operator.controller.workqueue")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class WorkQueue:

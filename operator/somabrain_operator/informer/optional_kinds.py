@@ -12,7 +12,7 @@ from common.errors import SomaBrainError
 from somabrain_operator.kube.client import Cluster
 from somabrain_operator.kube.kinds import PROMETHEUS
 
-_log = structlog.stdlib.get_logger("somabrain_operator.optional")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class OptionalKinds:

@@ -24,7 +24,7 @@ INITIAL_LIST_TIMEOUT_S: Final = 3.0
 """Maximum wait for kopf's first list in seconds: it may be empty."""
 _KINDS: Final = {names.KIND: BRAIN, **WATCHED}
 _MANAGED_LABELS: Final = {"app.kubernetes.io/managed-by": names.MANAGER}
-_log = structlog.stdlib.get_logger("somabrain_operator.listing")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class Relister:

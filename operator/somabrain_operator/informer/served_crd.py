@@ -21,7 +21,7 @@ START_GRACE_S: Final = 45.0
 COMPARE_INTERVAL_S: Final = 60.0
 _MAX_LISTED_FIELDS: Final = 5
 """Maximum fields that a message names; the others are counted."""
-_log = structlog.stdlib.get_logger("somabrain_operator.informer.served_crd")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class ServedCrd:

@@ -196,9 +196,12 @@ def _compress(kind: str, manifest: Manifest) -> bytes:
         metadata["managedFields"] = [each for each in items(metadata, "managedFields") if _may_be_foreign(each)]
     body: dict[str, Json] = {**manifest, "kind": kind, "metadata": metadata}
     if kind == "Pod":
-        body["spec"] = {"containers": [
-            {"name": text(each, "name"), "image": text(each, "image")} for each in items(manifest, "spec", "containers")
-        ]}  # fmt: skip
+        body["spec"] = {
+            "containers": [
+                {"name": text(each, "name"), "image": text(each, "image")}
+                for each in items(manifest, "spec", "containers")
+            ]
+        }
     return zlib.compress(json.dumps(body, separators=(",", ":")).encode(), 1)
 
 

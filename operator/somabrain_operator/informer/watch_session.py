@@ -25,7 +25,7 @@ CRD_MISSING: Final = (
     "with crd.install=true, or apply crds/."
 )
 _REFUSED: Final = (403, 404)
-_log = structlog.stdlib.get_logger("somabrain_operator.informer.watch_session")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

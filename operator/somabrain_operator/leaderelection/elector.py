@@ -21,7 +21,7 @@ from somabrain_operator.kube.objects import Json, Manifest, text
 from somabrain_operator.leaderelection.lease import LeaseConfig, LeaseRecord, acquired, can_acquire, observe, released
 from somabrain_operator.metrics import Metrics
 
-_log = structlog.stdlib.get_logger("somabrain_operator.leaderelection.elector")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class LeaderElector:

@@ -80,21 +80,32 @@ def acquired(config: LeaseConfig, lease: Manifest | None, now: datetime) -> Mani
     """Return the Lease as held by this operator; with its version, so that of two concurrent writers one fails."""
     spec = mapping(lease, "spec")
     ours = text(spec, "holderIdentity") == config.identity
-    return _lease(config, lease, {
-        "holderIdentity": config.identity,
-        "leaseDurationSeconds": config.lease_duration_s,
-        "acquireTime": text(spec, "acquireTime") if ours else _micro_time(now),
-        "renewTime": _micro_time(now),
-        "leaseTransitions": number(spec, "leaseTransitions") + (0 if ours or lease is None else 1),
-    })  # fmt: skip
+    return _lease(
+        config,
+        lease,
+        {
+            "holderIdentity": config.identity,
+            "leaseDurationSeconds": config.lease_duration_s,
+            "acquireTime": text(spec, "acquireTime") if ours else _micro_time(now),
+            "renewTime": _micro_time(now),
+            "leaseTransitions": number(spec, "leaseTransitions") + (0 if ours or lease is None else 1),
+        },
+    )
 
 
 def released(config: LeaseConfig, lease: Manifest, now: datetime) -> Manifest:
     """Return the Lease without a holder, so that the next leader need not wait for it to expire."""
     transitions = number(lease, "spec", "leaseTransitions")
-    return _lease(config, lease, {
-        "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _micro_time(now), "leaseTransitions": transitions,
-    })  # fmt: skip
+    return _lease(
+        config,
+        lease,
+        {
+            "holderIdentity": "",
+            "leaseDurationSeconds": 1,
+            "renewTime": _micro_time(now),
+            "leaseTransitions": transitions,
+        },
+    )
 
 
 def _lease(config: LeaseConfig, lease: Manifest | None, spec: dict[str, Json]) -> Manifest:

@@ -16,7 +16,7 @@ from somabrain_operator.kube.objects import Manifest, at, text
 from somabrain_operator.observe.state import OtherBudget, OtherBudgets
 
 BUDGET: Final = CHILDREN["PodDisruptionBudget"]
-_log = structlog.stdlib.get_logger("somabrain_operator.observe.budgets")
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class BudgetLister:

@@ -18,7 +18,7 @@ from somabrain_operator.references.resolver import resolve
 from somabrain_operator.references.tracked import TrackedReferences, without_secrets
 from somabrain_operator.references.watcher import ReferenceWatcher
 
-_log = structlog.stdlib.get_logger("somabrain_operator.references.poller")
+_log = structlog.stdlib.get_logger(__name__)
 
 READS_PER_S: Final = 30
 """Target rate of reads, at about a millisecond of the API server each. Jitter, which only shortens intervals, makes it

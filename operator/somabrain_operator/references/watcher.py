@@ -27,7 +27,7 @@ RETRY_S: Final = 1.0
 """Seconds between attempts of an interrupted watch."""
 REFUSED_RETRY_S: Final = 10.0
 """Seconds between attempts of a watch that is not permitted."""
-_log = structlog.stdlib.get_logger("somabrain_operator.references.watcher")
+_log = structlog.stdlib.get_logger(__name__)
 Enqueue = Callable[[Key, Callable[[], bool]], None]
 """Enqueues a key unless the function, called once the key is not being processed, returns False."""
 
@@ -42,7 +42,7 @@ class _Watch:
     """resourceVersion up to which events are known; empty: none."""
     is_open: bool = False
     refusal: str = ""
-    """Why it is not permitted; empty if it is."""
+    """Reason for which it is not permitted; empty if it is."""
     attempted: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after the first attempt to open it."""
 

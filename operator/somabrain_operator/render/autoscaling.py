@@ -13,23 +13,28 @@ from somabrain_operator.render.metadata import render_object
 
 def render_autoscaler(owner: Owner, autoscaling: Autoscaling) -> Manifest:
     """Return the autoscaler; it measures the server only and not its side-cars, whose use does not grow with load."""
-    return render_object(owner, names.SERVER, ("autoscaling/v2", "HorizontalPodAutoscaler"), {
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": owner.child(names.SERVER)},
-            "minReplicas": autoscaling.min,
-            "maxReplicas": autoscaling.max,
-            "metrics": [
-                {
-                    "type": "ContainerResource",
-                    "containerResource": {
-                        "name": "cpu",
-                        "container": names.SERVER,
-                        "target": {"type": "Utilization", "averageUtilization": autoscaling.cpu},
-                    },
-                }
-            ],
-        }
-    })  # fmt: skip
+    return render_object(
+        owner,
+        names.SERVER,
+        ("autoscaling/v2", "HorizontalPodAutoscaler"),
+        {
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": owner.child(names.SERVER)},
+                "minReplicas": autoscaling.min,
+                "maxReplicas": autoscaling.max,
+                "metrics": [
+                    {
+                        "type": "ContainerResource",
+                        "containerResource": {
+                            "name": "cpu",
+                            "container": names.SERVER,
+                            "target": {"type": "Utilization", "averageUtilization": autoscaling.cpu},
+                        },
+                    }
+                ],
+            }
+        },
+    )
 
 
 def replica_bounds(manifests: Iterable[Manifest]) -> tuple[int, int] | None:

@@ -19,28 +19,39 @@ def render_service_account(owner: Owner) -> Manifest:
 
 def render_service(owner: Owner, spec: SomaBrainSpec) -> Manifest:
     """Return the Service with a cluster IP, for clients without client-side load balancing."""
-    return render_object(owner, GRPC, ("v1", "Service"), {
-        "spec": {
-            "type": spec.service.type,
-            "selector": names.selector(owner.key.name, names.SERVER),
-            "ports": [_grpc_port(spec.grpc)],
-        }
-    }, annotations=spec.service.annotations)  # fmt: skip
+    return render_object(
+        owner,
+        GRPC,
+        ("v1", "Service"),
+        {
+            "spec": {
+                "type": spec.service.type,
+                "selector": names.selector(owner.key.name, names.SERVER),
+                "ports": [_grpc_port(spec.grpc)],
+            }
+        },
+        annotations=spec.service.annotations,
+    )
 
 
 def render_headless_service(owner: Owner, grpc: Grpc) -> Manifest:
     """Return the headless Service: an HTTP/2 connection stays with one pod, so clients balance over pod addresses."""
-    return render_object(owner, HEADLESS, ("v1", "Service"), {
-        "spec": {
-            "type": "ClusterIP",
-            "clusterIP": "None",
-            "selector": names.selector(owner.key.name, names.SERVER),
-            "ports": [
-                _grpc_port(grpc),
-                {"name": "http", "port": names.HTTP_PORT, "targetPort": "http", "protocol": "TCP"},
-            ],
-        }
-    })  # fmt: skip
+    return render_object(
+        owner,
+        HEADLESS,
+        ("v1", "Service"),
+        {
+            "spec": {
+                "type": "ClusterIP",
+                "clusterIP": "None",
+                "selector": names.selector(owner.key.name, names.SERVER),
+                "ports": [
+                    _grpc_port(grpc),
+                    {"name": "http", "port": names.HTTP_PORT, "targetPort": "http", "protocol": "TCP"},
+                ],
+            }
+        },
+    )
 
 
 def _grpc_port(grpc: Grpc) -> dict[str, Json]:

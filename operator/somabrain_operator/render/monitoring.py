@@ -23,12 +23,18 @@ _LAG_S: Final = 900
 
 def render_service_monitor(owner: Owner, spec: ServiceMonitor) -> Manifest:
     """Return the ServiceMonitor of the headless Service, which has one endpoint per pod."""
-    return render_object(owner, names.SERVER, (MONITORING, "ServiceMonitor"), {
-        "spec": {
-            "selector": {"matchLabels": names.labels(owner.key.name, HEADLESS)},
-            "endpoints": [{"port": "http", "path": "/metrics", "interval": f"{spec.interval_seconds}s"}],
-        }
-    }, labels=spec.labels)  # fmt: skip
+    return render_object(
+        owner,
+        names.SERVER,
+        (MONITORING, "ServiceMonitor"),
+        {
+            "spec": {
+                "selector": {"matchLabels": names.labels(owner.key.name, HEADLESS)},
+                "endpoints": [{"port": "http", "path": "/metrics", "interval": f"{spec.interval_seconds}s"}],
+            }
+        },
+        labels=spec.labels,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,49 +60,69 @@ def render_rules(owner: Owner, spec: Rules) -> Manifest:
         }
         for each in _alerts(owner, spec)
     ]
-    return render_object(owner, names.SERVER, (MONITORING, "PrometheusRule"), {
-        "spec": {"groups": [{"name": f"somabrain-{owner.key.namespace}-{owner.key.name}", "rules": rules}]}
-    }, labels=spec.labels)  # fmt: skip
+    return render_object(
+        owner,
+        names.SERVER,
+        (MONITORING, "PrometheusRule"),
+        {"spec": {"groups": [{"name": f"somabrain-{owner.key.namespace}-{owner.key.name}", "rules": rules}]}},
+        labels=spec.labels,
+    )
 
 
 def _alerts(owner: Owner, spec: Rules) -> Iterator[_Alert]:
     selector = _selector(owner)
     yield _Alert(
-        "SomaBrainNotReady", f"max(somabrain_ready{{{selector}}}) < 1", "5m", "critical",
+        "SomaBrainNotReady",
+        f"max(somabrain_ready{{{selector}}}) < 1",
+        "5m",
+        "critical",
         "no server is ready.",
         f"For the cause: kubectl describe sb {owner.key.name} -n {owner.key.namespace}.",
-    )  # fmt: skip
+    )
     calls = f"sum(rate(grpc_server_handled_total{{{selector}}}[5m]))"
     errors = f'sum(rate(grpc_server_handled_total{{{selector},grpc_code=~"{_SERVER_ERROR_CODES}"}}[5m]))'
     yield _Alert(
-        "SomaBrainFailing", f"{errors} / {calls} > {spec.error_percent / 100:g}", "10m", "critical",
+        "SomaBrainFailing",
+        f"{errors} / {calls} > {spec.error_percent / 100:g}",
+        "10m",
+        "critical",
         f"more than {spec.error_percent} % of the calls fail.",
         "The servers' logs have the cause of each failed call, with its request id.",
-    )  # fmt: skip
+    )
     latency_buckets = f'sum by (le) (rate(grpc_server_handling_seconds_bucket{{{selector},grpc_method="Recall"}}[5m]))'
     yield _Alert(
         "SomaBrainSlow",
-        f"histogram_quantile(0.99, {latency_buckets}) > {spec.slow_milliseconds / 1000:g}", "10m", "warning",
+        f"histogram_quantile(0.99, {latency_buckets}) > {spec.slow_milliseconds / 1000:g}",
+        "10m",
+        "warning",
         f"the 99th percentile of Recall latency is above {spec.slow_milliseconds} ms.",
         "Compare somabrain_encoder_seconds, somabrain_policy_seconds and PostgreSQL; add replicas if CPU is short.",
-    )  # fmt: skip
+    )
     yield _Alert(
         "SomaBrainPolicyUnreachable",
         f'sum(rate(somabrain_policy_decisions_total{{{selector},outcome=~"unreachable|failed"}}[5m])) > 0',
-        "5m", "critical", "calls are denied because the policy engine does not respond, or cannot evaluate the policy.",
+        "5m",
+        "critical",
+        "calls are denied because the policy engine does not respond, or cannot evaluate the policy.",
         "Check the container opa of the pods, or spec.opa.url; the servers' logs have OPA's error.",
-    )  # fmt: skip
+    )
     expiry = f"min(somabrain_tls_certificate_expiry_timestamp_seconds{{{selector}}} > 0)"
     yield _Alert(
-        "SomaBrainCertificateExpires", f"{expiry} - time() < {_WEEK_S}", "1h", "warning",
+        "SomaBrainCertificateExpires",
+        f"{expiry} - time() < {_WEEK_S}",
+        "1h",
+        "warning",
         "the certificate of the gRPC port expires within a week.",
         "Renew the Secret of spec.grpc.tls; no restart is needed.",
-    )  # fmt: skip
+    )
     yield _Alert(
-        "SomaBrainBackgroundWorkLags", f"max({_job_lag(selector)}) > {_LAG_S}", "15m", "warning",
+        "SomaBrainBackgroundWorkLags",
+        f"max({_job_lag(selector)}) > {_LAG_S}",
+        "15m",
+        "warning",
         "a background job lags by more than 15 minutes.",
         "somabrain_background_job_runs_total shows failed runs; the servers' logs have the cause.",
-    )  # fmt: skip
+    )
 
 
 def _job_lag(selector: str) -> str:
@@ -126,38 +152,60 @@ class _Panel:
 
 def _panels(owner: Owner) -> Iterator[_Panel]:
     selector = _selector(owner)
-    yield _Panel("Calls", "reqps", (
-        (f"sum by (grpc_method) (rate(grpc_server_handled_total{{{selector}}}[$__rate_interval]))", "{{grpc_method}}"),
-    ))  # fmt: skip
-    yield _Panel("Failed calls", "reqps", (
-        (f'sum by (grpc_code) (rate(grpc_server_handled_total{{{selector},grpc_code!="OK"}}[$__rate_interval]))',
-         "{{grpc_code}}"),
-    ))  # fmt: skip
+    yield _Panel(
+        "Calls",
+        "reqps",
+        (
+            (
+                f"sum by (grpc_method) (rate(grpc_server_handled_total{{{selector}}}[$__rate_interval]))",
+                "{{grpc_method}}",
+            ),
+        ),
+    )
+    yield _Panel(
+        "Failed calls",
+        "reqps",
+        (
+            (
+                f'sum by (grpc_code) (rate(grpc_server_handled_total{{{selector},grpc_code!="OK"}}[$__rate_interval]))',
+                "{{grpc_code}}",
+            ),
+        ),
+    )
     buckets = f"sum by (le, grpc_method) (rate(grpc_server_handling_seconds_bucket{{{selector}}}[$__rate_interval]))"
     yield _Panel("Call latency, 99th percentile", "s", ((f"histogram_quantile(0.99, {buckets})", "{{grpc_method}}"),))
-    yield _Panel("Calls in flight", "short", (
-        (f"sum by (pod) (grpc_server_in_flight{{{selector}}})", "{{pod}}"),
-    ))  # fmt: skip
-    yield _Panel("Authentication and policy", "reqps", (
-        (f"sum by (cause) (rate(somabrain_auth_failures_total{{{selector}}}[$__rate_interval]))",
-         "not authenticated: {{cause}}"),
-        (f"sum by (outcome) (rate(somabrain_policy_decisions_total{{{selector}}}[$__rate_interval]))", "{{outcome}}"),
-    ))  # fmt: skip
+    yield _Panel("Calls in flight", "short", ((f"sum by (pod) (grpc_server_in_flight{{{selector}}})", "{{pod}}"),))
+    yield _Panel(
+        "Authentication and policy",
+        "reqps",
+        (
+            (
+                f"sum by (cause) (rate(somabrain_auth_failures_total{{{selector}}}[$__rate_interval]))",
+                "not authenticated: {{cause}}",
+            ),
+            (
+                f"sum by (outcome) (rate(somabrain_policy_decisions_total{{{selector}}}[$__rate_interval]))",
+                "{{outcome}}",
+            ),
+        ),
+    )
     encoding = f"sum by (le) (rate(somabrain_encoder_seconds_bucket{{{selector}}}[$__rate_interval]))"
-    yield _Panel("Latency of encoder and PostgreSQL", "s", (
-        (f"histogram_quantile(0.99, {encoding})", "encoder, 99th percentile"),
-        (f"max(somabrain_store_probe_seconds{{{selector}}})", "PostgreSQL probe"),
-    ))  # fmt: skip
-    yield _Panel("Connections to PostgreSQL", "short", (
-        (f"sum by (state) (somabrain_store_connections{{{selector}}})", "{{state}}"),
-    ))  # fmt: skip
+    yield _Panel(
+        "Latency of encoder and PostgreSQL",
+        "s",
+        (
+            (f"histogram_quantile(0.99, {encoding})", "encoder, 99th percentile"),
+            (f"max(somabrain_store_probe_seconds{{{selector}}})", "PostgreSQL probe"),
+        ),
+    )
+    yield _Panel(
+        "Connections to PostgreSQL",
+        "short",
+        ((f"sum by (state) (somabrain_store_connections{{{selector}}})", "{{state}}"),),
+    )
     yield _Panel("Memory", "bytes", ((f"process_resident_memory_bytes{{{selector}}}", "{{pod}}"),))
-    yield _Panel("CPU", "short", (
-        (f"rate(process_cpu_seconds_total{{{selector}}}[$__rate_interval])", "{{pod}}"),
-    ))  # fmt: skip
-    yield _Panel("Lag of background jobs", "s", (
-        (f"max by (job) ({_job_lag(selector)})", "{{job}}"),
-    ))  # fmt: skip
+    yield _Panel("CPU", "short", ((f"rate(process_cpu_seconds_total{{{selector}}}[$__rate_interval])", "{{pod}}"),))
+    yield _Panel("Lag of background jobs", "s", ((f"max by (job) ({_job_lag(selector)})", "{{job}}"),))
 
 
 def _dashboard(owner: Owner) -> dict[str, Json]:

@@ -86,21 +86,23 @@ def vault_container(spec: SomaBrainSpec, user: User, image: str) -> tuple[dict[s
     vault = spec.vault
     if vault is None or not vault_files(spec, user):
         return ()
-    return ({
-        "name": VAULT,
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["vault", "agent", f"-config={_AGENT_FOLDER}/agent.json", "-log-level=error"],
-        "env": [{"name": "HOME", "value": FOLDER}],
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "resources": resource_requirements(vault.resources or _RESOURCES),
-        "securityContext": container_security(),
-        "volumeMounts": [
-            {"name": "vault-agent", "mountPath": _AGENT_FOLDER, "readOnly": True},
-            {"name": "vault-files", "mountPath": FOLDER},
-            TMP_MOUNT,
-        ],
-    },)  # fmt: skip
+    return (
+        {
+            "name": VAULT,
+            "image": image,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["vault", "agent", f"-config={_AGENT_FOLDER}/agent.json", "-log-level=error"],
+            "env": [{"name": "HOME", "value": FOLDER}],
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+            "resources": resource_requirements(vault.resources or _RESOURCES),
+            "securityContext": container_security(),
+            "volumeMounts": [
+                {"name": "vault-agent", "mountPath": _AGENT_FOLDER, "readOnly": True},
+                {"name": "vault-files", "mountPath": FOLDER},
+                TMP_MOUNT,
+            ],
+        },
+    )
 
 
 def vault_volumes(spec: SomaBrainSpec, user: User) -> tuple[dict[str, Json], ...]:
@@ -110,10 +112,14 @@ def vault_volumes(spec: SomaBrainSpec, user: User) -> tuple[dict[str, Json], ...
         return ()
     sources: list[Json] = [
         {"serviceAccountToken": {"audience": vault.audience, "expirationSeconds": _TOKEN_LIFETIME_S, "path": "token"}},
-        {"downwardAPI": {"items": [
-            {"path": "agent.json", "fieldRef": {"fieldPath": f"metadata.annotations['{names.VAULT_AGENT}']"}},
-        ]}},
-    ]  # fmt: skip
+        {
+            "downwardAPI": {
+                "items": [
+                    {"path": "agent.json", "fieldRef": {"fieldPath": f"metadata.annotations['{names.VAULT_AGENT}']"}},
+                ]
+            }
+        },
+    ]
     if vault.ca_secret_ref is not None:
         items: list[Json] = [{"key": "ca.crt", "path": "ca.crt"}]
         sources.append({"secret": {"name": vault.ca_secret_ref.name, "items": items}})

@@ -37,7 +37,7 @@ MAX_REASON_LENGTH = 200
 LOG_INTERVAL_S = 60.0
 """Minimum seconds between two log records of the same failure of the engine."""
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class PolicyInput(NamedTuple):

@@ -12,7 +12,6 @@ from common.config.rotation import secret_value
 from common.config.settings import Settings
 from somabrain_service.background.expire_memories import ExpireMemories
 from somabrain_service.background.job import Job
-from somabrain_service.background.publish_outbox import PublishOutbox
 from somabrain_service.background.purge_idempotency_keys import PurgeIdempotencyKeys
 from somabrain_service.background.reanalyze import Reanalyze
 from somabrain_service.background.reencode import Reencode
@@ -20,12 +19,11 @@ from somabrain_service.background.remove_orphaned_terms import RemoveOrphanedTer
 from somabrain_service.background.runner import JobRunner
 from somabrain_service.background.trim_change_feed import TrimChangeFeed
 from somabrain_service.encoders.protocols import Encoder
-from somabrain_service.events.publisher import Publisher
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import Shard
 from somabrain_service.store.open import open_worker_store
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -88,6 +86,10 @@ def _make_jobs(
         RemoveOrphanedTerms(clock, sweep_interval_s),
     ]
     if events.brokers:
+        # Here, so that a process without Kafka does not load its library.
+        from somabrain_service.background.publish_outbox import PublishOutbox
+        from somabrain_service.events.publisher import Publisher
+
         publisher = Publisher(events, None if current is None else lambda: current().events)
         stack.push_async_callback(publisher.close)
         jobs.append(PublishOutbox(publisher, events.source, clock, metrics, events.poll_interval_s))

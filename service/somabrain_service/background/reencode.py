@@ -27,7 +27,7 @@ MEMORIES_PER_TRANSACTION = 16
 """Maximum memories per transaction: a tenth of a second of the built-in encoder, which also encodes queries."""
 PROBE_TEXT = "probe"
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class Reencode:

@@ -20,7 +20,7 @@ TERMS_PER_PAGE = 10_000
 PAGE_INTERVAL_S = 1.0
 PASS_INTERVAL = timedelta(days=1)
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class RemoveOrphanedTerms:

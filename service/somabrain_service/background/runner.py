@@ -27,7 +27,7 @@ at most, however many namespaces there are."""
 BACKOFF = Backoff(initial_s=1.0, cap_s=30.0)
 """Back-off after failures in a row."""
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class JobRunner:

@@ -20,7 +20,7 @@ NAMESPACES_PER_RUN = 64
 CHANGES_PER_TRANSACTION = 5000
 """Maximum changes per transaction: narrow rows in the order of their key."""
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class TrimChangeFeed:

@@ -30,7 +30,7 @@ from somabrain_service.encoders.protocols import LEXICAL, EncodedQuery, EncoderU
 from somabrain_service.recall.ranker import RankingRequest
 from somabrain_service.store.protocols import SnapshotOutdated
 
-log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 async def recall_memories(
@@ -62,7 +62,7 @@ async def recall_memories(
             if not query.query:
                 raise
             if encoder_id not in context.client_encoders:
-                log.warning("recalled without vectors", encoder=encoder_id, exc_info=True)
+                _log.warning("recalled without vectors", encoder=encoder_id, exc_info=True)
             degraded.append(DegradedReason.ENCODER_UNAVAILABLE)
     terms = tuple(sorted(analyzer.get_analyzer(namespace.analyzer).terms(query.query)))
     if query.query and not terms:

@@ -52,6 +52,10 @@ _UNSPACED = re.compile(
 )
 
 
+Span = tuple[int, int]
+"""First and end character of a part of a text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Analyzer:
     """An immutable analyzer of one language and version. Created by `get_analyzer`."""
@@ -65,10 +69,29 @@ class Analyzer:
         algorithm = _SNOWBALL.get(self.language, "")
         return Counter(_stem(algorithm, word) for word in self._words(text) if word not in self.stop_words)
 
-    def word_spans(self, text: str) -> list[tuple[int, int]]:
-        """Return the first and the end character of each word of a text as it is."""
-        pattern = _ENGLISH_WORD if self.language == "en" else _WORD
-        return [match.span() for match in pattern.finditer(text.replace("’", "'"))]
+    def word_spans(self, text: str) -> list[Span]:
+        """Return the first and the end character of each word of a text as it is; see `words_in_context`."""
+        return [span for span, _ in self.words_in_context(text)]
+
+    def words_in_context(self, text: str) -> list[tuple[Span, str]]:
+        """Return the words of a text as it is, each with the part of the text whose terms contain the word.
+
+        A word is its own context; but scripts without spaces have pairs of characters as terms, so there each character
+        is a word, and its context reaches to its neighbours.
+        """
+        text = text.replace("’", "'")
+        if self.language == "en":
+            return [(match.span(), match[0]) for match in _ENGLISH_WORD.finditer(text)]
+        words: list[tuple[Span, str]] = []
+        for match in _WORD.finditer(text):
+            for first, end in _split_runs(match[0]):
+                if not _UNSPACED.match(match[0], first):
+                    words.append(((match.start() + first, match.start() + end), match[0][first:end]))
+                    continue
+                for i in range(first, end):
+                    context = match[0][max(i - 1, first) : min(i + 2, end)]
+                    words.append(((match.start() + i, match.start() + i + 1), context))
+        return words
 
     def _words(self, text: str) -> Iterator[str]:
         normalized = unicodedata.normalize("NFKC", text)
@@ -113,20 +136,25 @@ def get_analyzer(name: str) -> Analyzer:
     )
 
 
-def _split_unspaced(word: str) -> Iterator[str]:
-    """Yield the word, with runs of a script without spaces split into overlapping character bigrams."""
+def _split_runs(word: str) -> Iterator[Span]:
+    """Yield the first and the end character of each part of a word: runs of a script without spaces, and the rest."""
     end = 0
     for match in _UNSPACED.finditer(word):
         if match.start() > end:
-            yield word[end : match.start()]
-        characters = match[0]
-        if len(characters) == 1:
-            yield characters
-        for i in range(len(characters) - 1):
-            yield characters[i : i + 2]
+            yield end, match.start()
+        yield match.span()
         end = match.end()
     if end < len(word):
-        yield word[end:]
+        yield end, len(word)
+
+
+def _split_unspaced(word: str) -> Iterator[str]:
+    """Yield the word, with runs of a script without spaces split into overlapping character bigrams."""
+    for first, end in _split_runs(word):
+        if end - first == 1 or not _UNSPACED.match(word, first):
+            yield word[first:end]
+        else:
+            yield from (word[i : i + 2] for i in range(first, end - 1))
 
 
 @lru_cache(maxsize=65_536)

@@ -96,7 +96,7 @@ def parse_page_token(tenant: TenantId, query: ListQuery | RevisionQuery) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class RecallPosition:
-    """Where a page of a Recall begins: after `skip` hits of the ranking of `as_of` at the time `now`."""
+    """Beginning of a page of a Recall: after `skip` hits of the ranking of `as_of` at the time `now`."""
 
     as_of: NamespaceVersion
     now: datetime

@@ -15,7 +15,7 @@ from somabrain_service.domain.quota import StorageUsage
 DEFAULT_LANGUAGE = "en"
 DEFAULT_FEED_RETENTION = timedelta(days=7)
 CONVERSATION, FACTS, DOCUMENTS = CONTENTS = ("conversation", "facts", "documents")
-"""What a namespace's memories are. Only of a conversation does Recall ask who said something and who asks."""
+"""Contents that a namespace can have. Recall ranks by speaker and question in a conversation only."""
 
 
 @dataclass(frozen=True, slots=True)

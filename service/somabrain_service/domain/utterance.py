@@ -1,4 +1,4 @@
-"""What a text says of itself as something that somebody said: who, and how much of it asks."""
+"""Speaker of a text, and the share of it that asks, as the text itself shows them."""
 
 from __future__ import annotations
 

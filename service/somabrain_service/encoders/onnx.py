@@ -69,7 +69,7 @@ class WordPieces:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What the network makes of a text: a vector, float32[d] of length 1, and its word pieces.
+    """Output of the network for a text: a vector, float32[d] of length 1, and its word pieces.
 
     `pieces` None: the network makes none, or none are wanted.
     """
@@ -108,7 +108,7 @@ class Network:
 
     @property
     def has_token_vectors(self) -> bool:
-        """Whether word pieces get vectors."""
+        """True if word pieces get vectors."""
         return self.token_output is not None and self.max_word_pieces > 0
 
     def run(self, texts: list[str]) -> list[Output]:

@@ -23,7 +23,7 @@ class EncoderUnavailable(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class EncodedText:
-    """What an encoder makes of a text to be stored: float32[d] of length 1, and the vectors of its word pieces.
+    """Output of an encoder for a text to be stored: float32[d] of length 1, and the vectors of its word pieces.
 
     `tokens` None: the encoder makes none.
     """
@@ -34,7 +34,7 @@ class EncodedText:
 
 @dataclass(frozen=True, slots=True)
 class EncodedQuery:
-    """What an encoder makes of a query, as `EncodedText`."""
+    """Output of an encoder for a query, as `EncodedText`."""
 
     vector: NDArray[np.float32]
     tokens: QueryTokens | None = None
@@ -86,7 +86,7 @@ class Encoder(Protocol):
 
     @property
     def has_token_vectors(self) -> bool:
-        """Whether texts and queries get vectors of their word pieces, too."""
+        """True if texts and queries get vectors of their word pieces, too."""
 
     async def encode_texts(self, texts: Sequence[str]) -> list[EncodedText]:
         """Encode texts to be stored; raises as `encode`."""

@@ -118,9 +118,14 @@ class _EventBuilder:
         }
         number = f"{change.position.version}-{change.position.ordinal}"
         return self.event(
-            f"io.somabrain.memory.{kind.lower()}.v1", change.position, change.change_time, number, data,
-            subject=str(change.name), traceparent=change.traceparent,
-        )  # fmt: skip
+            f"io.somabrain.memory.{kind.lower()}.v1",
+            change.position,
+            change.change_time,
+            number,
+            data,
+            subject=str(change.name),
+            traceparent=change.traceparent,
+        )
 
     def reset_event(self, position: Position, now: datetime) -> Event:
         number = f"{position.version}-{position.ordinal}-reset"

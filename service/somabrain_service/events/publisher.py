@@ -27,7 +27,7 @@ from somabrain_service.events.cloudevents import CONTENT_TYPE, Event
 FLUSH_INTERVAL_S = 0.2
 """Seconds per flush, after which a waiting thread checks for errors, its deadline and `close`."""
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

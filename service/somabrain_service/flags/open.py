@@ -17,7 +17,7 @@ from somabrain_service.flags.registry import default_flags
 from somabrain_service.flags.store import FlagSnapshot, FlagStore
 from somabrain_service.metrics import Metrics
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

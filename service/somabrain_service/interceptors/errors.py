@@ -46,7 +46,7 @@ STATUS_CODES: Mapping[type[errors.SomaBrainError], grpc.StatusCode] = {
     errors.ConfigurationError: grpc.StatusCode.INTERNAL,
 }
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 async def map_errors(call: Call, request: Message, call_next: CallNext) -> Message | None:

@@ -1,6 +1,6 @@
 """Reject requests that set output-only fields, instead of silently ignoring them.
 
-It handles messages by their descriptors; the fields are listed in `contract`. The domain checks the bounds of values.
+The fields are those of `contract`, which reads the contract's annotations. The domain checks the bounds of values.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def check_fields(request: Message) -> None:
     Raises:
         InvalidArgument: an output-only field is set.
     """
-    resource, output_only = contract.OUTPUT_ONLY.get(request.DESCRIPTOR.full_name, ("", ()))
+    resource, output_only = contract.UNSET_ON_CREATION.get(request.DESCRIPTOR.full_name, ("", ()))
     if not resource:
         return
     for field, _ in getattr(request, resource).ListFields():

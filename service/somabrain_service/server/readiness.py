@@ -29,7 +29,7 @@ PROBE_LIMIT_S = 30.0
 MAX_LOGGED_REASONS = 16
 STALE_AFTER_S = PROBE_INTERVAL_S + 2 * PROBE_TIMEOUT_S
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

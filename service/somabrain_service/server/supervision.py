@@ -17,7 +17,7 @@ from somabrain_service.interceptors.errors import cause_chain
 
 BACKOFF = Backoff(initial_s=1.0, cap_s=30.0)
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 async def supervise(name: str, watch: Callable[[], Awaitable[None]], backoff: Backoff = BACKOFF) -> None:

@@ -26,7 +26,7 @@ from somabrain_service.metrics import Metrics
 
 RELOAD_INTERVAL_S = 1.0
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

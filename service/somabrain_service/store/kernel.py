@@ -1,4 +1,4 @@
-"""Whether the native kernel, a package of its own, is installed."""
+"""Import of the native kernel, a package of its own, which may be missing."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from contextvars import Context
 
 import structlog
 
-log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class TaskSet:
@@ -36,7 +36,7 @@ class TaskSet:
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (failed := task.exception()):
-            log.error("background task failed", error=type(failed).__name__)
+            _log.error("background task failed", error=type(failed).__name__)
 
 
 @asynccontextmanager

@@ -45,8 +45,19 @@ class Vault:
 
 def infra(kubectl: Kubectl, *settings: str) -> None:
     flags = [word for each in settings for word in ("--set", each)]
-    run("helm", "upgrade", "--install", INFRA, "helm/charts/soma-infra", *flags, "-n", INFRA,
-        "--kubeconfig", str(kubectl.kubeconfig), timeout_s=300)  # fmt: skip
+    run(
+        "helm",
+        "upgrade",
+        "--install",
+        INFRA,
+        "helm/charts/soma-infra",
+        *flags,
+        "-n",
+        INFRA,
+        "--kubeconfig",
+        str(kubectl.kubeconfig),
+        timeout_s=300,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -106,8 +106,19 @@ class Chaos:
         Raises:
             AssertionError: the pod sent nothing meanwhile, so no connection was cut.
         """
-        rule = ("INPUT", "--source", address, "--protocol", "tcp", "--dport", str(port),
-                "--jump", "REJECT", "--reject-with", "tcp-reset")  # fmt: skip
+        rule = (
+            "INPUT",
+            "--source",
+            address,
+            "--protocol",
+            "tcp",
+            "--dport",
+            str(port),
+            "--jump",
+            "REJECT",
+            "--reject-with",
+            "tcp-reset",
+        )
         await asyncio.to_thread(self._iptables, "--insert", *rule)
         try:
             yield
@@ -126,8 +137,22 @@ class Chaos:
         open_now = self._node("ss", "--no-header", "--numeric", "--tcp", "dst", address, "and", "sport", f":{port}")
         peers = [line.split()[4].rpartition(":")[2] for line in open_now.splitlines()]
         assert peers, f"{address} has no connection to port {port}"
-        rules = [("OUTPUT", "--destination", address, "--protocol", "tcp", "--sport", str(port), "--dport", peer,
-                  "--jump", "DROP") for peer in peers]  # fmt: skip
+        rules = [
+            (
+                "OUTPUT",
+                "--destination",
+                address,
+                "--protocol",
+                "tcp",
+                "--sport",
+                str(port),
+                "--dport",
+                peer,
+                "--jump",
+                "DROP",
+            )
+            for peer in peers
+        ]
         for rule in rules:
             self._iptables("--insert", *rule)
         try:

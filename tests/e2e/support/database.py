@@ -37,10 +37,16 @@ class Database:
         """Create an empty database, prepared like the chart's own, and its Secrets in a namespace."""
         script = f"sed 's/^.set database .*/\\\\set database {name}/' /etc/soma-infra/prepare.sql"
         self.kubectl(
-            "exec", "-n", INFRA, POD, "--", "sh", "-c",
+            "exec",
+            "-n",
+            INFRA,
+            POD,
+            "--",
+            "sh",
+            "-c",
             f"{script} | psql --host=/var/run/postgresql --username=postgres --dbname=postgres --set=ON_ERROR_STOP=1 "
             "--no-psqlrc --quiet --file=-",
-        )  # fmt: skip
+        )
         for secret in (DATABASE, MIGRATION):
             dsns = {key: dsn.rpartition("/")[0] + f"/{name}" for key, dsn in self._dsns(secret).items()}
             self.kubectl.apply(

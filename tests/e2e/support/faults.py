@@ -44,10 +44,15 @@ class Faults:
     def by_name(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """Return each fault by its name."""
         each = (
-            self.api_server_restart, self.watch_cut, self.operator_killed_mid_step, self.secret_deleted,
-            self.job_deleted, self.deployment_edited_by_hand, self.image_that_never_starts,
+            self.api_server_restart,
+            self.watch_cut,
+            self.operator_killed_mid_step,
+            self.secret_deleted,
+            self.job_deleted,
+            self.deployment_edited_by_hand,
+            self.image_that_never_starts,
             self.migration_that_fails_twice,
-        )  # fmt: skip
+        )
         return {fault.__name__.replace("_", " "): fault for fault in each}
 
     def order(self, seed: int, only: Set[str] | None = None) -> list[str]:

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from somabrain_local.environment import chosen_provider, local_paths
-from somabrain_local.images.table import DockerfileImage, project_images
-from somabrain_local.progress import Progress
-from somabrain_local.provider import Provider, choose
-from somabrain_local.tools import Toolchain
+from devcluster.environment import chosen_provider, local_paths
+from devcluster.images.table import DockerfileImage, project_images
+from devcluster.progress import Progress
+from devcluster.provider import Provider, choose
+from devcluster.tools import Toolchain
 from somabrain_service.store import schema
 
 SITE = "opt/venv/lib/python3.11/site-packages/somabrain_service"

@@ -13,7 +13,7 @@ from tests.e2e.support.database import INFRA
 from tests.e2e.support.platform import ISSUER
 
 CACHED_S = 5
-"""How long a token's answer is kept."""
+"""Longest time for which a token's answer is cached."""
 DATABASE = "secret/data/somabrain/database"
 VAULT: Mapping[str, Any] = {
     "address": f"http://vault.{INFRA}.svc:8200",
@@ -32,21 +32,26 @@ CLIENT = "client"
 def install_by_operator(brain: Brain) -> None:
     """Apply a SomaBrain that refers to each component, and wait until it is Ready."""
     brain.kubectl.copy_secret("somabrain-auth", INFRA, brain.namespace)
-    brain.kubectl.apply(brain.namespace, brain.manifest({
-        "vault": VAULT,
-        "auth": {
-            "mode": "introspection",
-            "issuer": ISSUER,
-            "tenantClaim": "/tenant",
-            "scopeClaim": "/scope",
-            "cacheSeconds": CACHED_S,
-            "introspection": {"secretRef": {"name": "somabrain-auth"}},
-        },
-        "flags": {"endpoints": FLAGS, "prefix": prefix(brain)},
-        "events": {"brokers": BROKERS},
-        "secretRefs": [{"name": REFERENCES[0]}],
-        "configMapRefs": [{"name": REFERENCES[1]}],
-    }))  # fmt: skip
+    brain.kubectl.apply(
+        brain.namespace,
+        brain.manifest(
+            {
+                "vault": VAULT,
+                "auth": {
+                    "mode": "introspection",
+                    "issuer": ISSUER,
+                    "tenantClaim": "/tenant",
+                    "scopeClaim": "/scope",
+                    "cacheSeconds": CACHED_S,
+                    "introspection": {"secretRef": {"name": "somabrain-auth"}},
+                },
+                "flags": {"endpoints": FLAGS, "prefix": prefix(brain)},
+                "events": {"brokers": BROKERS},
+                "secretRefs": [{"name": REFERENCES[0]}],
+                "configMapRefs": [{"name": REFERENCES[1]}],
+            }
+        ),
+    )
     asyncio.run(brain.ready(timeout_s=300))
 
 
@@ -78,9 +83,23 @@ def install_by_chart(brain: Brain) -> None:
         "secretRefs": [REFERENCES[0], CLIENT],
         "configMapRefs": [REFERENCES[1]],
     }
-    run("helm", "install", brain.name, "helm/charts/sb", "-n", brain.namespace, "--values", "-", "--wait",
-        "--timeout", "5m", "--kubeconfig", str(brain.kubectl.kubeconfig), stdin=json.dumps(values),
-        timeout_s=310)  # fmt: skip
+    run(
+        "helm",
+        "install",
+        brain.name,
+        "helm/charts/sb",
+        "-n",
+        brain.namespace,
+        "--values",
+        "-",
+        "--wait",
+        "--timeout",
+        "5m",
+        "--kubeconfig",
+        str(brain.kubectl.kubeconfig),
+        stdin=json.dumps(values),
+        timeout_s=310,
+    )
 
 
 INSTALL_METHODS: Mapping[str, Callable[[Brain], None]] = {"operator": install_by_operator, "chart": install_by_chart}

@@ -73,8 +73,18 @@ class Release:
     def upgrade(self, *settings: str) -> None:
         """Upgrade to exactly these values, and wait until only pods with them are left."""
         flags = [word for each in settings for word in ("--set", each)]
-        run("helm", "upgrade", CHART, f"helm/charts/{CHART}", "-n", OPERATOR, "--reset-values", *flags,
-            "--kubeconfig", str(self.kubectl.kubeconfig))  # fmt: skip
+        run(
+            "helm",
+            "upgrade",
+            CHART,
+            f"helm/charts/{CHART}",
+            "-n",
+            OPERATOR,
+            "--reset-values",
+            *flags,
+            "--kubeconfig",
+            str(self.kubectl.kubeconfig),
+        )
         self.settle()
 
     def settle(self) -> None:

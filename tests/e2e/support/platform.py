@@ -16,9 +16,13 @@ from examples.kubectl import Kubectl, run
 from tests.e2e.support.database import INFRA
 
 ROLLOUTS = (
-    "deployment/redis", "statefulset/etcd", "statefulset/kafka", "deployment/auth", "deployment/vault",
+    "deployment/redis",
+    "statefulset/etcd",
+    "statefulset/kafka",
+    "deployment/auth",
+    "deployment/vault",
     "deployment/otel-collector",
-)  # fmt: skip
+)
 ISSUER = "http://auth.soma-infra.svc.cluster.local:8080/realms/somabrain"
 TOPIC = "somabrain.changes"
 

@@ -69,7 +69,7 @@ def _secret_names(resource: Object) -> Iterator[str]:
 
 @dataclass
 class StatementLifetimes:
-    """How long each statement was false: from the first observation with it to the first without.
+    """Time for which each statement was false: from the first observation with it to the first without.
 
     Time without the API server does not count: the operator could not have observed or reported anything.
     """

@@ -20,7 +20,7 @@ from lightkube.core.exceptions import ApiError
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.types import CascadeType, PatchType
 
-from somabrain_local.loopback import ApiServer
+from devcluster.loopback import ApiServer
 from somabrain_operator.kube.kinds import BRAIN, CHILDREN, EVENT, LEASE, POD, SECRET
 
 Object = dict[str, Any]
@@ -120,16 +120,24 @@ class Api:
     def status(self, kind: str, name: str, namespace: str, status: Object) -> None:
         """Write a status, as a controller or a kubelet does."""
         self.client.patch(
-            KINDS[kind].Status, name, {"status": status}, namespace=namespace, patch_type=PatchType.MERGE,
+            KINDS[kind].Status,
+            name,
+            {"status": status},
+            namespace=namespace,
+            patch_type=PatchType.MERGE,
             field_manager="kube-controller-manager",
-        )  # fmt: skip
+        )
 
     def scale(self, kind: str, name: str, namespace: str, replicas: int) -> None:
         """Write the scale subresource, as an autoscaler does."""
         self.client.patch(
-            KINDS[kind].Scale, name, {"spec": {"replicas": replicas}}, namespace=namespace,
-            patch_type=PatchType.MERGE, field_manager="kube-controller-manager",
-        )  # fmt: skip
+            KINDS[kind].Scale,
+            name,
+            {"spec": {"replicas": replicas}},
+            namespace=namespace,
+            patch_type=PatchType.MERGE,
+            field_manager="kube-controller-manager",
+        )
 
     def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
         """Delete an object."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from somabrain_operator.kube import timestamps
+from somabrain_operator.kube.kinds import CHILDREN, PROMETHEUS
 from tests.integration.operator.api import Api, Object, eventually
 
 NAME = "quickstart"
@@ -38,6 +39,26 @@ class Brain:
         """Create a Secret."""
         self.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data},
                         self.namespace)  # fmt: skip
+
+    def provision(self, **provision: str) -> None:
+        """Create the resource with a database that is made by the administrator of the Secret `admin`."""
+        spec = {"database": {"provision": {"adminSecretRef": {"name": "admin"}, **provision}}}
+        manifest = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "metadata": {"name": NAME}}
+        self.api.create({**manifest, "spec": spec}, self.namespace)
+
+    def collect_garbage(self) -> None:
+        """As the garbage collector: delete what a deleted SomaBrain owned."""
+        for kind in CHILDREN.keys() - {each.kind for each in PROMETHEUS}:
+            for child in self.api.objects(kind, self.namespace):
+                if "ownerReferences" in child["metadata"]:
+                    self.api.delete(kind, _name(child), self.namespace)
+
+    def job_named(self, part: str) -> Object:
+        """Wait for a Job with a part of its name."""
+        listed = eventually(
+            self.jobs, lambda jobs: any(part in _name(job) for job in jobs), f"a Job with {part} in its name"
+        )
+        return next(job for job in listed if part in _name(job))
 
     def rotate(self, name: str, **data: str) -> None:
         """Change keys of a Secret."""
@@ -93,8 +114,9 @@ class Brain:
                 and message in condition["message"]
                 and reason in ("", condition["reason"])
             ),
-            f"{kind}={status} {message!r} {reason}", timeout_s,
-        )  # fmt: skip
+            f"{kind}={status} {message!r} {reason}",
+            timeout_s,
+        )
 
     def jobs(self) -> list[Object]:
         """Return the migration Jobs, oldest first."""
@@ -151,14 +173,26 @@ class ControllerStub:
     def refuse_pod(self, job: Object, message: str) -> None:
         """As the Job controller: the API server refuses the Job's pod, which only an event says."""
         self._job(job, {"ready": 0})
-        involved = {"apiVersion": "batch/v1", "kind": "Job", "name": _name(job), "uid": job["metadata"]["uid"],
-                    "namespace": self.brain.namespace}  # fmt: skip
+        involved = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "name": _name(job),
+            "uid": job["metadata"]["uid"],
+            "namespace": self.brain.namespace,
+        }
         event = {
-            "apiVersion": "v1", "kind": "Event", "metadata": {"name": f"{_name(job)}.1"}, "type": "Warning",
-            "reason": "FailedCreate", "message": f'Error creating: pods "{_name(job)}-x" {message}',
-            "source": {"component": "job-controller"}, "involvedObject": involved,
-            "firstTimestamp": _now(), "lastTimestamp": _now(), "count": 1,
-        }  # fmt: skip
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{_name(job)}.1"},
+            "type": "Warning",
+            "reason": "FailedCreate",
+            "message": f'Error creating: pods "{_name(job)}-x" {message}',
+            "source": {"component": "job-controller"},
+            "involvedObject": involved,
+            "firstTimestamp": _now(),
+            "lastTimestamp": _now(),
+            "count": 1,
+        }
         self.brain.api.create(event, self.brain.namespace)
 
     def _job(self, job: Object, status: Object) -> None:
@@ -167,17 +201,21 @@ class ControllerStub:
         # The API server takes no other once there is one, and none after the completion.
         self.brain.api.status("Job", _name(job), self.brain.namespace, {"startTime": started, **status})
 
-    def roll_out(self, ready: int | None = None) -> Object:
+    def roll_out(self, ready: int | None = None, component: str = "server") -> Object:
         """As the Deployment controller: all pods have the current template, and `ready` of them are ready."""
-        live = eventually(self.brain.deployment, bool, "a Deployment")
+        live = eventually(lambda: self.brain.child("Deployment", component), bool, "a Deployment")
         replicas = live["spec"]["replicas"]
         ready_replicas = replicas if ready is None else ready
         progressing = {**_true("Progressing"), "reason": "NewReplicaSetAvailable", "message": ""}
         status = {
-            "observedGeneration": live["metadata"]["generation"], "replicas": replicas, "updatedReplicas": replicas,
-            "readyReplicas": ready_replicas, "availableReplicas": ready_replicas,
-            "unavailableReplicas": replicas - ready_replicas, "conditions": [progressing],
-        }  # fmt: skip
+            "observedGeneration": live["metadata"]["generation"],
+            "replicas": replicas,
+            "updatedReplicas": replicas,
+            "readyReplicas": ready_replicas,
+            "availableReplicas": ready_replicas,
+            "unavailableReplicas": replicas - ready_replicas,
+            "conditions": [progressing],
+        }
         self.brain.api.status("Deployment", _name(live), self.brain.namespace, status)
         return live
 
@@ -185,17 +223,24 @@ class ControllerStub:
         """As the Deployment controller: one pod of the current template was created, and the old ones still run."""
         live = self.brain.deployment()
         status = {
-            "observedGeneration": live["metadata"]["generation"], "replicas": ready + 1, "updatedReplicas": 1,
-            "readyReplicas": ready, "availableReplicas": ready, "unavailableReplicas": 1,
-        }  # fmt: skip
+            "observedGeneration": live["metadata"]["generation"],
+            "replicas": ready + 1,
+            "updatedReplicas": 1,
+            "readyReplicas": ready,
+            "availableReplicas": ready,
+            "unavailableReplicas": 1,
+        }
         self.brain.api.status("Deployment", _name(live), self.brain.namespace, status)
 
     def init_failed(self, pod: Object, container: str, message: str) -> None:
         """As the kubelet: an init container of a pod fails repeatedly."""
         ended = {"exitCode": 1, "reason": "Error", "message": message, "startedAt": _now(), "finishedAt": _now()}
         again = _container(container, {"waiting": {"reason": "CrashLoopBackOff"}})
-        status = {"phase": "Pending", "conditions": [{"type": "Ready", "status": "False"}],
-                  "initContainerStatuses": [{**again, "lastState": {"terminated": ended}}]}  # fmt: skip
+        status = {
+            "phase": "Pending",
+            "conditions": [{"type": "Ready", "status": "False"}],
+            "initContainerStatuses": [{**again, "lastState": {"terminated": ended}}],
+        }
         self.brain.api.status("Pod", _name(pod), self.brain.namespace, status)
 
     def scale(self, replicas: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from somabrain_local.environment import local_paths
+from devcluster.environment import local_paths
 from somabrain_operator.kube.objects import condition, text
 from tests.integration.operator.api import Api, Object, eventually
 
@@ -61,8 +61,17 @@ def established(definition: Object) -> str:
 
 def token_of(api: Api, *flags: str) -> str:
     """Return a token of the chart's service account."""
-    argv = [tool("kubectl"), "--kubeconfig", str(api.server.kubeconfig), "create", "token", "somabrain-operator",
-            "-n", SYSTEM, *flags]  # fmt: skip
+    argv = [
+        tool("kubectl"),
+        "--kubeconfig",
+        str(api.server.kubeconfig),
+        "create",
+        "token",
+        "somabrain-operator",
+        "-n",
+        SYSTEM,
+        *flags,
+    ]
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -71,11 +80,13 @@ def account_of(api: Api, folder: Path, *flags: str) -> Path:
     token = token_of(api, *flags)
     cluster = {"server": api.server.url, "certificate-authority": str(api.server.ca_file)}
     config = {
-        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
         "clusters": [{"name": "c", "cluster": cluster}],
         "users": [{"name": "u", "user": {"token": token}}],
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-    }  # fmt: skip
+    }
     path = folder / "kubeconfig"
     path.write_text(yaml.safe_dump(config))
     return path

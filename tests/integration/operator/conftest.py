@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from somabrain_local.loopback import ApiServer, api_server
+from devcluster.loopback import ApiServer, api_server
 from tests.integration.operator.api import Api, api_of
 from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import account_of, install

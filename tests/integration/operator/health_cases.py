@@ -67,8 +67,12 @@ def _rolls_out(brain: Brain, stub: ControllerStub) -> None:
 def _cannot_pull(brain: Brain, stub: ControllerStub) -> None:
     _rolls_out(brain, stub)
     live = brain.deployment()
-    status = {"observedGeneration": live["metadata"]["generation"], "replicas": 1, "updatedReplicas": 1,
-              "unavailableReplicas": 1}  # fmt: skip
+    status = {
+        "observedGeneration": live["metadata"]["generation"],
+        "replicas": 1,
+        "updatedReplicas": 1,
+        "unavailableReplicas": 1,
+    }
     brain.api.status("Deployment", f"{NAME}-server", brain.namespace, status)
     pod = stub.pod("server-0", live["spec"]["template"])
     stub.pod_status(pod, "Pending", [waiting("ImagePullBackOff")])
@@ -77,8 +81,13 @@ def _cannot_pull(brain: Brain, stub: ControllerStub) -> None:
 
 def _gives_up(brain: Brain, stub: ControllerStub) -> None:
     _cannot_pull(brain, stub)
-    exceeded = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "",
-                "lastTransitionTime": timestamps.iso(datetime.now(UTC))}  # fmt: skip
+    exceeded = {
+        "type": "Progressing",
+        "status": "False",
+        "reason": "ProgressDeadlineExceeded",
+        "message": "",
+        "lastTransitionTime": timestamps.iso(datetime.now(UTC)),
+    }
     brain.api.status("Deployment", f"{NAME}-server", brain.namespace, {"conditions": [exceeded]})
     brain.until("Degraded", "True", "makes no progress")
 
@@ -86,10 +95,14 @@ def _gives_up(brain: Brain, stub: ControllerStub) -> None:
 def _loses_its_pod(brain: Brain, stub: ControllerStub) -> None:
     _serves(brain, stub)
     event = {
-        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "unhealthy"}, "type": "Warning",
-        "reason": "Unhealthy", "message": "Readiness probe failed: HTTP probe failed with statuscode: 503",
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "unhealthy"},
+        "type": "Warning",
+        "reason": "Unhealthy",
+        "message": "Readiness probe failed: HTTP probe failed with statuscode: 503",
         "involvedObject": {"kind": "Pod", "name": "server-0", "namespace": brain.namespace},
-    }  # fmt: skip
+    }
     brain.api.create(event, brain.namespace)
     pod = brain.api.get("Pod", "server-0", brain.namespace)
     stub.pod_status(pod, "Running", [running()], address="127.0.0.58")
@@ -135,8 +148,13 @@ def _hibernates(brain: Brain, stub: ControllerStub) -> None:
 def _does_not_scale(brain: Brain, stub: ControllerStub) -> None:
     brain.apply(autoscaling={"min": 1, "max": 3})
     stub.serve()
-    inactive = {"type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric",
-                "message": "no metrics known", "lastTransitionTime": timestamps.iso(datetime.now(UTC))}  # fmt: skip
+    inactive = {
+        "type": "ScalingActive",
+        "status": "False",
+        "reason": "FailedGetResourceMetric",
+        "message": "no metrics known",
+        "lastTransitionTime": timestamps.iso(datetime.now(UTC)),
+    }
     status = {"currentReplicas": 1, "desiredReplicas": 1, "conditions": [inactive]}
     brain.api.status("HorizontalPodAutoscaler", f"{NAME}-server", brain.namespace, status)
     brain.until("Degraded", "True", "no metrics known")

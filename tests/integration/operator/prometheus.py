@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from somabrain_local.crds import prometheus_operator
+from devcluster.crds import prometheus_operator
 from tests.integration.operator.api import Api, eventually
 from tests.integration.operator.chart import established
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from common.errors import PermissionDenied
-from somabrain_local.loopback import api_server
+from devcluster.loopback import api_server
 from somabrain_operator.kube.transport import Transport, credentials, open_transport
 from tests.integration.operator.api import Api, api_of, eventually
 from tests.integration.operator.brains import Brain, ControllerStub

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from lightkube.types import PatchType
 
-from somabrain_local import previous_release
-from somabrain_local.environment import local_paths
-from somabrain_local.loopback import api_server
-from somabrain_local.progress import Progress
+from devcluster import previous_release
+from devcluster.environment import local_paths
+from devcluster.loopback import api_server
+from devcluster.progress import Progress
 from tests.integration.operator.api import KINDS, Api, Object, Refused, api_of, eventually
 from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, wait_for_kind
@@ -134,8 +134,11 @@ def former_definition() -> Object:
 def test_fields_under_their_former_names_keep_their_meaning(
     api: Api, tmp_path: Path, former_definition: Object
 ) -> None:
-    """What was applied to the previous definition is not rewritten, and is rendered as it was meant; a default that the
-    previous one filled in gives way to a field under its present name, and a value that was given is in its way."""
+    """A resource that was applied to the previous definition is not rewritten, and is rendered as it was meant.
+
+    A default that the previous one filled in gives way to a field under its present name, and a value that was given is
+    in its way.
+    """
     manifests = rendered()
     (definition,) = (each for each in manifests if each["kind"] == DEFINITION)
     for manifest in [former_definition, *(each for each in manifests if each["kind"] != DEFINITION)]:
@@ -143,8 +146,10 @@ def test_fields_under_their_former_names_keep_their_meaning(
     wait_for_kind(api)
     brain = Brain(api, "demo")
     brain.secrets()
-    brain.apply(events={"brokers": ["kafka:9092"], "holdSeconds": 3600},
-                config={"encoder": {"endpoints": [{**ENDPOINT, "characters": 500}]}})  # fmt: skip
+    brain.apply(
+        events={"brokers": ["kafka:9092"], "holdSeconds": 3600},
+        config={"encoder": {"endpoints": [{**ENDPOINT, "characters": 500}]}},
+    )
     stored = brain.resource()
     (endpoint,) = stored["spec"]["config"]["encoder"]["endpoints"]
     assert endpoint["breakerRestSeconds"] == 10, "the previous definition filled in its default"

@@ -19,10 +19,15 @@ from tests.integration.operator.api import Api, Object, Refused, eventually
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
 
 EDITED = (
-    ("Deployment", "server"), ("Service", "grpc"), ("Service", "headless"), ("ConfigMap", "config"),
-    ("ConfigMap", "policy"), ("PodDisruptionBudget", "server"), ("NetworkPolicy", "server"),
+    ("Deployment", "server"),
+    ("Service", "grpc"),
+    ("Service", "headless"),
+    ("ConfigMap", "config"),
+    ("ConfigMap", "policy"),
+    ("PodDisruptionBudget", "server"),
+    ("NetworkPolicy", "server"),
     ("HorizontalPodAutoscaler", "server"),
-)  # fmt: skip
+)
 WEIGHTED = (*EDITED, *[("Deployment", "server")] * len(EDITED))
 DEFINITIONS = {
     "Deployment": "io.k8s.api.apps.v1.Deployment",
@@ -85,9 +90,11 @@ class Schema:
         schema = self._definitions[DEFINITIONS[kind]]
         for step in path:
             schema = self._resolved(schema)
-            schema = schema["items"] if isinstance(step, int) else (
-                schema.get("properties", {}).get(step) or schema.get("additionalProperties", {})
-            )  # fmt: skip
+            schema = (
+                schema["items"]
+                if isinstance(step, int)
+                else (schema.get("properties", {}).get(step) or schema.get("additionalProperties", {}))
+            )
         return self._resolved(schema)
 
     def values(self, draw: Any, schema: Any, depth: int = 0) -> Any:
@@ -169,9 +176,13 @@ def test_whatever_is_edited_is_put_back(
     drawn = RandomEdits(brain, Schema(brain.api))
 
     @settings(
-        max_examples=edits * 20, deadline=None, derandomize=edits <= 30, database=None, phases=[Phase.generate],
+        max_examples=edits * 20,
+        deadline=None,
+        derandomize=edits <= 30,
+        database=None,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
     @given(st.data())
     def edit(data: st.DataObject) -> None:
         kind, component, patch = drawn.draw(data.draw)
@@ -213,8 +224,10 @@ class RandomEdits:
         self.accepted.append(what)
         put_back = eventually(
             lambda: self._is_put_back(kind, component, body(before)) or self._condition(kind, component),
-            bool, f"{what} is put back or named", PUT_BACK_S,
-        )  # fmt: skip
+            bool,
+            f"{what} is put back or named",
+            PUT_BACK_S,
+        )
         if put_back is not True:
             self.named += 1
             print(f"not put back: {what}: {put_back}")
@@ -236,9 +249,11 @@ class RandomEdits:
         self._brain.apply(podDisruptionBudget={"maxUnavailable": self._bound})
         eventually(
             lambda: self._brain.child("PodDisruptionBudget", "server")["spec"]["maxUnavailable"],
-            lambda now: now == self._bound, f"after {what} the next edit is applied",
-        )  # fmt: skip
+            lambda now: now == self._bound,
+            f"after {what} the next edit is applied",
+        )
         eventually(
             lambda: self._brain.conditions()["Degraded"],
-            lambda now: now["reason"] not in ("ApplyRefused", "DriftRemains"), f"after {what} nothing is wrong",
-        )  # fmt: skip
+            lambda now: now["reason"] not in ("ApplyRefused", "DriftRemains"),
+            f"after {what} nothing is wrong",
+        )

@@ -24,16 +24,24 @@ EDITS: dict[str, list[dict[str, Any]]] = {
         {"op": "add", "path": f"{POD}/initContainers/-", "value": {"name": "x", "image": "x", "command": ["x"]}}
     ],
     "a variable added": [{"op": "add", "path": f"{POD}/containers/0/env/-", "value": {"name": "X", "value": "1"}}],
-    "a variable changed": [{"op": "replace", "path": f"{POD}/containers/0/env/0",
-                            "value": {"name": "SOMABRAIN_SECRETS_DIR", "value": "/evil"}}],
-    "a variable said twice": [{"op": "add", "path": f"{POD}/containers/0/env/-",
-                               "value": {"name": "SOMABRAIN_SECRETS_DIR", "value": "/evil"}}],
-    "a secret of another mounted": [{"op": "replace", "path": f"{POD}/volumes/1/projected/sources/0/secret/name",
-                                     "value": "evil"}],
+    "a variable changed": [
+        {
+            "op": "replace",
+            "path": f"{POD}/containers/0/env/0",
+            "value": {"name": "SOMABRAIN_SECRETS_DIR", "value": "/evil"},
+        }
+    ],
+    "a variable said twice": [
+        {"op": "add", "path": f"{POD}/containers/0/env/-", "value": {"name": "SOMABRAIN_SECRETS_DIR", "value": "/evil"}}
+    ],
+    "a secret of another mounted": [
+        {"op": "replace", "path": f"{POD}/volumes/1/projected/sources/0/secret/name", "value": "evil"}
+    ],
     "the container renamed": [{"op": "replace", "path": f"{POD}/containers/0/name", "value": "x"}],
     "a volume added": [{"op": "add", "path": f"{POD}/volumes/-", "value": {"name": "x", "emptyDir": {}}}],
-    "a volume mounted": [{"op": "add", "path": f"{POD}/containers/0/volumeMounts/-",
-                          "value": {"name": "tmp", "mountPath": "/x"}}],
+    "a volume mounted": [
+        {"op": "add", "path": f"{POD}/containers/0/volumeMounts/-", "value": {"name": "tmp", "mountPath": "/x"}}
+    ],
     "the host's network taken": [{"op": "add", "path": f"{POD}/hostNetwork", "value": True}],
     "the token mounted": [{"op": "replace", "path": f"{POD}/automountServiceAccountToken", "value": True}],
     "a probe removed": [{"op": "remove", "path": f"{POD}/containers/0/readinessProbe"}],
@@ -52,13 +60,19 @@ EDITS: dict[str, list[dict[str, Any]]] = {
         {"op": "add", "path": f"{POD}/containers/0/readinessProbe/grpc", "value": {"port": 50052}},
     ],
     "the seccomp profile of the node": [
-        {"op": "replace", "path": f"{POD}/securityContext/seccompProfile",
-         "value": {"type": "Localhost", "localhostProfile": "x.json"}},
+        {
+            "op": "replace",
+            "path": f"{POD}/securityContext/seccompProfile",
+            "value": {"type": "Localhost", "localhostProfile": "x.json"},
+        },
     ],
     "a variable's value taken from a Secret": [
         {"op": "remove", "path": f"{POD}/containers/0/env/0/value"},
-        {"op": "add", "path": f"{POD}/containers/0/env/0/valueFrom",
-         "value": {"secretKeyRef": {"name": "x", "key": "x"}}},
+        {
+            "op": "add",
+            "path": f"{POD}/containers/0/env/0/valueFrom",
+            "value": {"secretKeyRef": {"name": "x", "key": "x"}},
+        },
     ],
     "the rollout's strategy changed": [{"op": "replace", "path": "/spec/strategy", "value": {"type": "Recreate"}}],
     "the DNS policy changed": [{"op": "replace", "path": f"{POD}/dnsPolicy", "value": "Default"}],
@@ -84,7 +98,7 @@ EDITS: dict[str, list[dict[str, Any]]] = {
         {"op": "add", "path": f"{POD}/containers/-", "value": {"name": "x", "image": "x"}},
         {"op": "add", "path": f"{POD}/containers/0/env/-", "value": {"name": "X", "value": "1"}},
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
@@ -130,9 +144,12 @@ def test_an_edit_of_another_child_is_put_back(
 
 @pytest.mark.parametrize(
     "name",
-    ["a probe's handler swapped for tcpSocket", "the DNS policy changed",
-     "the source of the volume settings exchanged for secret"],
-)  # fmt: skip
+    [
+        "a probe's handler swapped for tcpSocket",
+        "the DNS policy changed",
+        "the source of the volume settings exchanged for secret",
+    ],
+)
 def test_after_an_edit_was_put_back_nothing_is_left_of_it(served: Brain, name: str) -> None:
     """One event says what was put back, nothing is reported as wrong, and the next edit of the resource is applied."""
     before = served.deployment()["spec"]
@@ -206,8 +223,9 @@ def test_what_was_put_back_is_an_event_of_the_resource(served: Brain) -> None:
     served.api.patch("Deployment", f"{NAME}-server", served.namespace, EDITS["the image changed"])
     (event,) = eventually(
         lambda: [each for each in served.api.objects("Event", served.namespace) if each["reason"] == "DriftPutBack"],
-        bool, "an event",
-    )  # fmt: skip
+        bool,
+        "an event",
+    )
     assert event["involvedObject"]["uid"] == served.resource()["metadata"]["uid"], event
     message = f"Deployment {NAME}-server is put back: spec.template.spec.containers[0].image is changed."
     assert event["message"] == message

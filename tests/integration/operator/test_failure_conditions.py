@@ -19,9 +19,11 @@ METADATA_NAME = "kubernetes.io/metadata.name"
 
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"ports": [{"port": 1}]}}
 JOB = {
-    "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"},
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "metadata": {"name": "x"},
     "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}}},
-}  # fmt: skip
+}
 
 
 def refuse(brain: Brain, group: str, resources: str, example: Object) -> str:
@@ -37,11 +39,20 @@ def refuse(brain: Brain, group: str, resources: str, example: Object) -> str:
             "validations": [{"expression": "false", "message": f"no {resources} here"}],
         },
     }
-    binding = {"policyName": name, "validationActions": ["Deny"],
-               "matchResources": {"namespaceSelector": {"matchLabels": {METADATA_NAME: brain.namespace}}}}  # fmt: skip
+    binding = {
+        "policyName": name,
+        "validationActions": ["Deny"],
+        "matchResources": {"namespaceSelector": {"matchLabels": {METADATA_NAME: brain.namespace}}},
+    }
     brain.api.create(policy)
-    brain.api.create({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
-                      "metadata": {"name": name}, "spec": binding})  # fmt: skip
+    brain.api.create(
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name},
+            "spec": binding,
+        }
+    )
     until_refused(brain, example, f"no {resources} here")
     return name
 
@@ -100,10 +111,14 @@ def test_with_postgresql_down_the_pod_is_named_with_what_it_says(
 def test_a_pod_that_cannot_be_asked_is_explained_by_the_kubelet(served: Brain, controller_stub: ControllerStub) -> None:
     """For a pod that cannot be reached, the status quotes the kubelet's latest warning about its probe."""
     event = {
-        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "unhealthy"}, "type": "Warning",
-        "reason": "Unhealthy", "message": "Readiness probe failed: HTTP probe failed with statuscode: 503",
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "unhealthy"},
+        "type": "Warning",
+        "reason": "Unhealthy",
+        "message": "Readiness probe failed: HTTP probe failed with statuscode: 503",
         "involvedObject": {"kind": "Pod", "name": "server-0", "namespace": served.namespace},
-    }  # fmt: skip
+    }
     served.api.create(event, served.namespace)
     pod = served.api.get("Pod", "server-0", served.namespace)
     controller_stub.pod_status(pod, "Running", [running()], address="127.0.0.58")
@@ -160,8 +175,12 @@ def test_a_secret_that_goes_leaves_what_serves(served: Brain) -> None:
 
 def test_one_that_is_wrong_does_not_hold_up_another(brain: Brain, controller_stub: ControllerStub) -> None:
     """A valid resource becomes Ready beside an invalid one."""
-    wrong = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "metadata": {"name": "wrong"},
-             "spec": {"database": {"secretRef": {"name": "none"}}, "migration": {"enabled": False}}}  # fmt: skip
+    wrong = {
+        "apiVersion": "somabrain.io/v1alpha1",
+        "kind": "SomaBrain",
+        "metadata": {"name": "wrong"},
+        "spec": {"database": {"secretRef": {"name": "none"}}, "migration": {"enabled": False}},
+    }
     brain.api.create(wrong, brain.namespace)
     brain.apply()
     controller_stub.serve()
@@ -197,13 +216,22 @@ def test_a_job_that_is_refused_is_not_said_to_run(brain: Brain, controller_stub:
 def test_an_admission_webhook_that_is_down_is_in_the_status(brain: Brain) -> None:
     """The failure of an admission webhook, for which the API server answers with 500, is in the status."""
     webhook = {
-        "name": "down.example.com", "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "name": "down.example.com",
+        "failurePolicy": "Fail",
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
         "clientConfig": {"url": "https://127.0.0.1:9/"},
         "namespaceSelector": {"matchLabels": {METADATA_NAME: brain.namespace}},
         "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["services"], "operations": ["CREATE"]}],
-    }  # fmt: skip
-    brain.api.create({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
-                      "metadata": {"name": f"down-{brain.namespace}"}, "webhooks": [webhook]})  # fmt: skip
+    }
+    brain.api.create(
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": f"down-{brain.namespace}"},
+            "webhooks": [webhook],
+        }
+    )
     until_refused(brain, SERVICE, "failed calling webhook")
     brain.apply()
     brain.until("Degraded", "True", "failed calling webhook")
@@ -237,8 +265,12 @@ def test_one_made_again_waits_for_the_children_of_the_first(served: Brain) -> No
     served.apply()
     served.until("Ready", "False", "belongs to an earlier resource of this name and is deleted with it")
     uid = served.resource()["metadata"]["uid"]
-    first = {"Deployment": ["server"], "ConfigMap": ["config", "policy"], "Service": ["grpc", "headless"],
-             "ServiceAccount": ["server"]}  # fmt: skip
+    first = {
+        "Deployment": ["server"],
+        "ConfigMap": ["config", "policy"],
+        "Service": ["grpc", "headless"],
+        "ServiceAccount": ["server"],
+    }
     for kind, components in first.items():
         for component in components:
             served.api.delete(kind, f"{NAME}-{component}", served.namespace)
@@ -283,8 +315,12 @@ def test_a_record_planted_before_the_resource_is_not_applied(
     metadata = {"name": "pwn", "namespace": brain.namespace, "ownerReferences": [owner]}
     entry = {"apiVersion": "batch/v1", "kind": kind, "metadata": metadata, "spec": {"template": {"spec": pod}}}
     marks = {"labels": labels(NAME, "applied"), "annotations": {RENDERED_HASH: "x"}}
-    planted = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"{NAME}-applied", **marks},
-               "data": {"children.json": json.dumps([entry])}}  # fmt: skip
+    planted = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": f"{NAME}-applied", **marks},
+        "data": {"children.json": json.dumps([entry])},
+    }
     brain.api.create(planted, brain.namespace)
     brain.apply()
     brain.until("Migrated", "False", "is migrating the database")
@@ -317,6 +353,12 @@ def test_ready_is_never_said_of_a_generation_not_looked_at(served: Brain) -> Non
 
 def test_no_secret_is_in_anything_the_operator_wrote(served: Brain) -> None:
     """Neither the status nor the children contain values of the Secrets."""
-    objects = [served.resource(), *(each for kind in ("ConfigMap", "Deployment", "Job", "Service")
-                                    for each in served.api.objects(kind, served.namespace))]  # fmt: skip
+    objects = [
+        served.resource(),
+        *(
+            each
+            for kind in ("ConfigMap", "Deployment", "Job", "Service")
+            for each in served.api.objects(kind, served.namespace)
+        ),
+    ]
     assert not [word for word in ("hunter22", "swordfish", "postgresql://") if word in str(objects)]

@@ -24,11 +24,20 @@ FIELDS = SCHEMA["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"
 EXAMPLES = 120
 WORDS = ("", "x", "0", "-1", "1Gi", "250m", "a/b:c", "UPPER case", "https://h/p", "/p", "ü" * 70, "x" * 600, "\n")
 scalars = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**40), 2**40), st.floats(allow_nan=False, allow_infinity=False),
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**40), 2**40),
+    st.floats(allow_nan=False, allow_infinity=False),
     st.sampled_from(WORDS),
-)  # fmt: skip
-anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-    st.sampled_from(("name", "secretRef", "limits", "cpu", "key", "x")), inner, max_size=3), max_leaves=6)  # fmt: skip
+)
+anything = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(("name", "secretRef", "limits", "cpu", "key", "x")), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
 
 
 def of_schema(schema: Any) -> st.SearchStrategy[Any]:
@@ -96,9 +105,11 @@ def test_whatever_is_asked_is_answered(api: Api, running: Operator, brain: Brain
     create()
     assert len(names) > EXAMPLES / 10, "hardly any was valid"
     for name in names:
-        resource = eventually(lambda name=name: api.get("SomaBrain", name, brain.namespace),  # type: ignore[misc]
-                           lambda it: it.get("status", {}).get("observedGeneration") == it["metadata"]["generation"],
-                           f"{name} is answered")  # fmt: skip
+        resource = eventually(
+            lambda name=name: api.get("SomaBrain", name, brain.namespace),  # type: ignore[misc]
+            lambda it: it.get("status", {}).get("observedGeneration") == it["metadata"]["generation"],
+            f"{name} is answered",
+        )
         for condition in resource["status"]["conditions"]:
             assert condition["message"].endswith((".", "overwrite")), condition
             assert condition["observedGeneration"] == resource["metadata"]["generation"]

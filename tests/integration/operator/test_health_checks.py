@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 import yaml
 
+from devcluster import previous_release
+from devcluster.environment import local_paths
+from devcluster.loopback import api_server
+from devcluster.progress import Progress
 from somabrain_client.kubectl.status_tree import render_tree
-from somabrain_local import previous_release
-from somabrain_local.environment import local_paths
-from somabrain_local.loopback import api_server
-from somabrain_local.progress import Progress
 from somabrain_operator.kube.names import GROUP, KIND
 from tests.integration.operator.api import Api, Object, api_of
 from tests.integration.operator.brains import Brain, ControllerStub
@@ -115,7 +115,7 @@ def table(before: Mapping[str, Judgements], after: Mapping[str, Judgements]) -> 
 
 
 def test_each_state_is_judged_as_it_is(present: dict[str, Object]) -> None:
-    """What goes on is in progress, what only a person can end has failed, and a hibernated resource is done."""
+    """A change is in progress, one that only a person can end has failed, and a hibernated resource is done."""
     for case, each in zip(ALL, judged([present[case.name] for case in ALL]), strict=True):
         found = (each["kstatus"]["status"], each["fluxKstatus"]["status"], each["fluxExprs"]["status"])
         assert found == (case.kstatus,) * 3, f"{case.name}: {each} of {present[case.name]['status']}"
@@ -170,8 +170,10 @@ def test_the_previous_version_was_misjudged(present: dict[str, Object], former: 
 
 def test_the_documented_command_gives_the_script_to_argo_cd(api: Api, namespace: str) -> None:
     """The command of docs/gitops.md adds health.lua to Argo CD's ConfigMap, and leaves its other entries."""
-    api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm"}, "data": {"url": "https://cd"}},
-               namespace)  # fmt: skip
+    api.create(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm"}, "data": {"url": "https://cd"}},
+        namespace,
+    )
     (command,) = re.findall(r"```sh\n(.+?)```", Path("docs/gitops.md").read_text(), re.DOTALL)
     command = command.replace("--namespace argocd", f"--namespace {namespace}")
     kubectl = f'kubectl() {{ {tool("kubectl")} --kubeconfig "{api.server.kubeconfig}" "$@"; }}; set -o pipefail; '

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from somabrain_local.loopback import api_server
+from devcluster.loopback import api_server
 from tests.integration.operator.api import Api, api_of, eventually
 from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, install
@@ -61,9 +61,13 @@ def test_one_that_stops_hands_over_at_once(apart: Api, own: Path, tmp_path: Path
     with operator(own, tmp_path / "first") as first, operator(own, tmp_path / "second") as second:
         first.wait_until_started()
         second.wait_until_started()
-        leader, other = (first, second) if eventually(
-            lambda: health(first)["leading"], lambda leading: leading or health(second)["leading"], "one leads"
-        ) else (second, first)  # fmt: skip
+        leader, other = (
+            (first, second)
+            if eventually(
+                lambda: health(first)["leading"], lambda leading: leading or health(second)["leading"], "one leads"
+            )
+            else (second, first)
+        )
         brain.apply()
         ControllerStub(brain).serve()
         assert not health(other)["leading"]
@@ -87,9 +91,11 @@ def test_one_that_is_killed_is_replaced_when_its_lease_is_over(apart: Api, own: 
         until_leading(first, 10)
         with operator(own, tmp_path / "second", **SHORT) as second:
             second.wait_until_started()
-            eventually(lambda: [each["event"] for each in second.events()],
-                       lambda events: "lease is held by another operator; waiting" in events,
-                       "the second waits")  # fmt: skip
+            eventually(
+                lambda: [each["event"] for each in second.events()],
+                lambda events: "lease is held by another operator; waiting" in events,
+                "the second waits",
+            )
             first.process.kill()
             started = time.monotonic()
             until_leading(second, 2 * LEASE_S)

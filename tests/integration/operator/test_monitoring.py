@@ -68,8 +68,9 @@ def test_they_are_made_when_their_kinds_appear(
     brain.api.patch("ServiceMonitor", f"{NAME}-server", brain.namespace, edit)
     eventually(
         lambda: brain.child("ServiceMonitor", "server")["metadata"]["labels"]["app.kubernetes.io/part-of"],
-        lambda label: label == "somabrain", "an edit by hand is put back, although no watch knows the kind",
-    )  # fmt: skip
+        lambda label: label == "somabrain",
+        "an edit by hand is put back, although no watch knows the kind",
+    )
     brain.apply(monitoring=None)
     for kind in ("ServiceMonitor", "PrometheusRule"):
         eventually(partial(brain.api.objects, kind, brain.namespace), lambda objects: objects == [], "it goes")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from somabrain_local.loopback import api_server
+from devcluster.loopback import api_server
 from tests.integration.operator.api import Api, Object, api_of, eventually
 from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, wait_for_kind

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from somabrain_local.crds import CERTIFICATE, EXTERNAL_SECRET, GRPC_ROUTE, from_module
-from somabrain_local.loopback import api_server
+from devcluster.crds import CERTIFICATE, EXTERNAL_SECRET, GRPC_ROUTE, from_module
+from devcluster.loopback import api_server
 from tests.integration.operator.api import Api, Object, api_of, eventually
 from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import ROOT, account_of, established, install, tool
@@ -109,8 +109,14 @@ def test_the_route_leads_to_the_operators_service(api: Api) -> None:
 def test_the_chart_without_the_operator_has_a_route_if_it_is_given_a_gateway(api: Api, tmp_path: Path) -> None:
     """The chart `sb` renders a valid GRPCRoute to its Service, and none without a Gateway."""
     chart = str(ROOT / "helm" / "charts" / "sb")
-    gateway = ("--set", "grpcRoute.parentRefs[0].name=shared", "--set", "grpcRoute.hostnames={memory.example.com}",
-               "--set", "grpc.port=8443")  # fmt: skip
+    gateway = (
+        "--set",
+        "grpcRoute.parentRefs[0].name=shared",
+        "--set",
+        "grpcRoute.hostnames={memory.example.com}",
+        "--set",
+        "grpc.port=8443",
+    )
 
     def of_kind(kind: str, *flags: str) -> list[Object]:
         argv = [tool("helm"), "template", "brain", chart, *flags]

@@ -94,8 +94,12 @@ def test_what_the_spec_says_no_more_is_taken_back(placed: Brain, controller_stub
 
 def budget(name: str, selector: Any) -> dict[str, Any]:
     """Return a PodDisruptionBudget."""
-    return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name},
-            "spec": {"maxUnavailable": 1, "selector": selector}}  # fmt: skip
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": name},
+        "spec": {"maxUnavailable": 1, "selector": selector},
+    }
 
 
 def evict(placed: Brain, name: str) -> str:

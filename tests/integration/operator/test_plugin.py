@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from somabrain_local.environment import local_paths
+from devcluster.environment import local_paths
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
 
 COMMANDS = f"{Path(sys.executable).parent}:{local_paths().bin}:{os.defpath}"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from somabrain_local.loopback.server_process import ServerProcess, free_ports, http_answers, running, tool
+from devcluster.loopback.server_process import ServerProcess, free_ports, http_answers, running, tool
 from somabrain_operator.api.v1alpha1.spec import Opa
 from somabrain_operator.render.opa import POLICY_FOLDER, render_opa_container
 
@@ -37,8 +37,11 @@ def deciding(data: Mapping[str, str], folder: Path) -> Iterator[str]:
         (mounted / "..2026_01_01" / key).write_text(text)
         (mounted / key).symlink_to(f"..data/{key}")
     api_port, health = free_ports(2)
-    replacements = {"--addr=127.0.0.1:8181": f"--addr=127.0.0.1:{api_port}", POLICY_FOLDER: str(mounted),
-            "--diagnostic-addr=:8282": f"--diagnostic-addr=127.0.0.1:{health}"}  # fmt: skip
+    replacements = {
+        "--addr=127.0.0.1:8181": f"--addr=127.0.0.1:{api_port}",
+        POLICY_FOLDER: str(mounted),
+        "--diagnostic-addr=:8282": f"--diagnostic-addr=127.0.0.1:{health}",
+    }
     args = render_opa_container(Opa(), "any", "service:0.2.0")["args"]
     assert isinstance(args, list)
     argv = [tool("opa"), *(replacements.get(str(word), str(word)) for word in args)]
@@ -58,10 +61,12 @@ def decision(url: str, tenant: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("data", "reason"),
-    [(RULES, "not_open: the token names no tenant, or one that is closed"),
-     (LIMITED, "tenant_writable: the tenant is read-only")],
+    [
+        (RULES, "not_open: the token names no tenant, or one that is closed"),
+        (LIMITED, "tenant_writable: the tenant is read-only"),
+    ],
     ids=["example", "default policy"],
-)  # fmt: skip
+)
 def test_data_beside_the_rules_is_what_they_read(data: Mapping[str, str], reason: str, tmp_path: Path) -> None:
     """A tenant that the data names may not write, and the decision says why; another one may."""
     with deciding(data, tmp_path) as url:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from somabrain_local.loopback import api_server
+from devcluster.loopback import api_server
 from tests.integration.operator.api import Api, api_of, eventually
 from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, install, namespace_of, rendered, tool, wait_for_kind

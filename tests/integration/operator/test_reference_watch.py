@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from somabrain_local.loopback import api_server
-from somabrain_local.loopback.kubernetes import AUDIT_POLICY
+from devcluster.loopback import api_server
+from devcluster.loopback.kubernetes import AUDIT_POLICY
 from tests.integration.operator.api import OPERATOR, Api, api_of, eventually
 from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, tool, wait_for_kind

@@ -101,8 +101,13 @@ def test_an_autoscaler_without_metrics_is_named_until_it_has_them(scaled: Brain)
     """An autoscaler without metrics is named with its controller's message until it has them; Ready stays True."""
 
     def autoscaler_status(status: str, message: str) -> Object:
-        condition = {"type": "ScalingActive", "status": status, "reason": "Told", "message": message,
-                 "lastTransitionTime": "2026-01-01T00:00:00Z"}  # fmt: skip
+        condition = {
+            "type": "ScalingActive",
+            "status": status,
+            "reason": "Told",
+            "message": message,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
         return {"currentReplicas": 2, "desiredReplicas": 2, "conditions": [condition]}
 
     def set_status(status: Object) -> None:

@@ -204,8 +204,13 @@ def test_the_platform_example_becomes_what_it_says(brain: Brain, controller_stub
         brain.secret(name, **{"ca.crt": "certificate"})
     brain.annotate("note", "look now")
     controller_stub.serve()
-    assert {"SOMABRAIN_AUTH__INTROSPECTION__CLIENT_SECRET", "SOMABRAIN_FLAGS__PASSWORD",
-            "SOMABRAIN_EVENTS__SASL_PASSWORD", "flags-ca.crt", "events-ca.crt"} <= files(template(brain))  # fmt: skip
+    assert {
+        "SOMABRAIN_AUTH__INTROSPECTION__CLIENT_SECRET",
+        "SOMABRAIN_FLAGS__PASSWORD",
+        "SOMABRAIN_EVENTS__SASL_PASSWORD",
+        "flags-ca.crt",
+        "events-ca.crt",
+    } <= files(template(brain))
     data = brain.child("ConfigMap", "config")["data"]
     assert data["SOMABRAIN_EVENTS__SECURITY_PROTOCOL"] == "SASL_SSL"
     before = template(brain)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.controllers import controllers
-from somabrain_local.loopback import api_server
+from devcluster.loopback import api_server
 from tests.integration.operator.api import Api, api_of, eventually
 from tests.integration.operator.brains import Brain
 from tests.integration.operator.chart import account_of, install

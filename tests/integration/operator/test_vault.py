@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from somabrain_local.loopback import Vault, vault
+from devcluster.loopback import Vault, vault
 from tests.integration.operator.api import Object, eventually
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
 from tests.integration.operator.chart import tool
@@ -102,8 +102,9 @@ def test_each_pod_gets_its_secrets_and_no_other(
     folder.mkdir()
     for_server = Run(vault_brain, server_pod(vault_brain), folder, store.url)
     assert for_server.read() == {
-        "SOMABRAIN_POSTGRES_DSN": DSNS["app-dsn"], "SOMABRAIN_WORKER_DSN": DSNS["worker-dsn"],
-    }, for_server.output  # fmt: skip
+        "SOMABRAIN_POSTGRES_DSN": DSNS["app-dsn"],
+        "SOMABRAIN_WORKER_DSN": DSNS["worker-dsn"],
+    }, for_server.output
     assert {stat.S_IMODE(each.stat().st_mode) for each in for_server.files.glob("*")} == {0o400}
     assert (for_migration.code, for_server.code) == (0, 0)
 

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from somabrain_local.pki import CertificateAuthority
+from devcluster.pki import CertificateAuthority
 from tests.integration.operator.api import Api
 
 METADATA_NAME = "kubernetes.io/metadata.name"
@@ -54,13 +54,24 @@ def mutating_webhook(
     }
     rule = {"apiGroups": [group], "apiVersions": ["*"], "resources": [resource], "operations": ["CREATE", "UPDATE"]}
     webhook = {
-        "name": "mutate.example.com", "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
-        "clientConfig": client, "rules": [rule], "namespaceSelector": {"matchLabels": {METADATA_NAME: namespace}},
-    }  # fmt: skip
+        "name": "mutate.example.com",
+        "failurePolicy": "Fail",
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "clientConfig": client,
+        "rules": [rule],
+        "namespaceSelector": {"matchLabels": {METADATA_NAME: namespace}},
+    }
     name = f"mutate-{namespace}"
     try:
-        api.create({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
-                    "metadata": {"name": name}, "webhooks": [webhook]})  # fmt: skip
+        api.create(
+            {
+                "apiVersion": "admissionregistration.k8s.io/v1",
+                "kind": "MutatingWebhookConfiguration",
+                "metadata": {"name": name},
+                "webhooks": [webhook],
+            }
+        )
         yield
     finally:
         api.delete("MutatingWebhookConfiguration", name)

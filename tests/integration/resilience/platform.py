@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from somabrain_local.loopback import Kafka, Keycloak, collector, etcd, kafka, keycloak, opa, redis
-from somabrain_local.loopback.keycloak import SERVICE
-from somabrain_local.loopback.server_process import ServerProcess, free_ports
+from devcluster.loopback import Kafka, Keycloak, collector, etcd, kafka, keycloak, opa, redis
+from devcluster.loopback.keycloak import SERVICE
+from devcluster.loopback.server_process import ServerProcess, free_ports
 from tests.integration.resilience.proxy import Proxy, proxy
 from tests.integration.service.postgres import Postgres, postgres
 
@@ -33,7 +33,7 @@ class Dependency:
     stop: Action
     start: Action
     max_answer_age_s: float | None = None
-    """How long its answer may be used: after that no call is admitted without it. None: it does not admit calls."""
+    """Longest use of its answer: after that no call is admitted without it. None: it does not admit calls."""
 
 
 @dataclass(frozen=True)

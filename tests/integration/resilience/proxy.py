@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from somabrain_local.loopback.server_process import HOST, free_ports
+from devcluster.loopback.server_process import HOST, free_ports
 
 
 @dataclass

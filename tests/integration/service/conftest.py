@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.loopback import Opa, opa
 from somabrain_client import MemoryClient, RetryPolicy
-from somabrain_local.loopback import Opa, opa
 from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
 from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.issuer import Issuer, issuer

@@ -17,11 +17,35 @@ NAMESPACE = "namespaces/hostile"
 DEEPEST = 3
 LIKELY = {"parent", "name", "memory", "text", "query", "namespace_id"}
 WORDS = [
-    "", " ", "a", "tea", "the of and", "?!", "\0", "\r\n", "'; DROP TABLE memories; --", "%s%n{}$1:ns", "\ufeff\u202e",
-    "👩‍👩‍👧‍👦", "e\u0301" * 90, "東京", "\U0010ffff", NAMESPACE, "namespaces/none", "NULL", "{}", "[1]",
-    "x" * 63, "x" * 64, "x" * 256, "x" * 257, "x" * limits.MAX_TEXT_BYTES, "x" * (limits.MAX_TEXT_BYTES + 1),
-    "é" * 32768, " ".join(f"w{i}" for i in range(9000)),
-]  # fmt: skip
+    "",
+    " ",
+    "a",
+    "tea",
+    "the of and",
+    "?!",
+    "\0",
+    "\r\n",
+    "'; DROP TABLE memories; --",
+    "%s%n{}$1:ns",
+    "\ufeff\u202e",
+    "👩‍👩‍👧‍👦",
+    "e\u0301" * 90,
+    "東京",
+    "\U0010ffff",
+    NAMESPACE,
+    "namespaces/none",
+    "NULL",
+    "{}",
+    "[1]",
+    "x" * 63,
+    "x" * 64,
+    "x" * 256,
+    "x" * 257,
+    "x" * limits.MAX_TEXT_BYTES,
+    "x" * (limits.MAX_TEXT_BYTES + 1),
+    "é" * 32768,
+    " ".join(f"w{i}" for i in range(9000)),
+]
 BOUNDS = [0, 1, -1, 2, 10, 63, 64, 65, 200, 201, 1000, 1001, -(2**31), 2**31 - 1]
 LARGE = [2**62, 2**63 - 1, -(2**63), -62135596800, 253402300799, 253402300800]
 INT32 = st.sampled_from(BOUNDS) | st.integers(-(2**31), 2**31 - 1)

@@ -15,7 +15,7 @@ from pathlib import Path
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from somabrain_local.pki import CertificateAuthority
+from devcluster.pki import CertificateAuthority
 
 AUDIENCE = "somabrain"
 
@@ -34,7 +34,7 @@ class Issuer:
     published: dict[str, rsa.RSAPrivateKey] = field(default_factory=dict)
     fetches: int = 0
     bearer: str | None = None
-    """What the last reader of the keys sent as its own token."""
+    """Token that the last reader of the keys sent."""
 
     def document(self) -> bytes:
         """The JWK set."""
@@ -56,9 +56,14 @@ class Issuer:
         """A token for `tenant`; a claim given as None is left out."""
         now = time.time()
         body = {
-            "iss": self.url, "aud": AUDIENCE, "sub": f"agent-of-{tenant}", "iat": now, "exp": now + life_s,
-            "tenant": tenant, **claims,
-        }  # fmt: skip
+            "iss": self.url,
+            "aud": AUDIENCE,
+            "sub": f"agent-of-{tenant}",
+            "iat": now,
+            "exp": now + life_s,
+            "tenant": tenant,
+            **claims,
+        }
         present = {name: value for name, value in body.items() if value is not None}
         return jwt.encode(present, key or self.published[kid], algorithm="RS256", headers={"kid": kid})
 

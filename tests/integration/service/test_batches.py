@@ -59,9 +59,12 @@ async def test_one_that_fails_says_why_as_a_call_of_its_own_would_and_the_others
         for draft, result in zip(bad, results[1:4], strict=True):
             with pytest.raises(CallError) as alone:
                 await client.remember(
-                    namespace, draft.text, session=draft.session, session_position=draft.session_position,
+                    namespace,
+                    draft.text,
+                    session=draft.session,
+                    session_position=draft.session_position,
                     salience=draft.salience,
-                )  # fmt: skip
+                )
             assert isinstance(result, type(alone.value))
             assert (result.message, result.reason) == (alone.value.message, alone.value.reason)
             assert result.details.fields == alone.value.details.fields

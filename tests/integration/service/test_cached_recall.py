@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.loopback import Etcd, Redis, etcd, redis
 from somabrain_client import MemoryClient, RetryPolicy
-from somabrain_local.loopback import Etcd, Redis, etcd, redis
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import ServiceProcess, service
 

@@ -130,7 +130,7 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 async def test_times_without_a_zone_are_the_machine_s_local_times(connect: Connect, zone: str) -> None:
-    """What is said to have happened now is found by a filter of the last minute; an hour of life lasts an hour."""
+    """An event whose time is now is found by a filter of the last minute; an hour of life lasts an hour."""
     tenant = zone.replace("/", "-").lower()
     now = datetime.now()  # noqa: DTZ005 - without a zone on purpose
     async with connect(tenant) as client:

@@ -13,9 +13,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from devcluster.loopback.server_process import tool
 from somabrain_client import MemoryClient, RetryPolicy
 from somabrain_client.errors import NotFoundError
-from somabrain_local.loopback.server_process import tool
 from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
 from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.metrics import series

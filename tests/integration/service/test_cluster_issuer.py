@@ -13,9 +13,9 @@ import pytest
 from common.config.settings import AuthSettings
 from common.errors import Unauthenticated, Unavailable
 from common.utils.auth_client import open_authenticator
+from devcluster.loopback import ApiServer, api_server
 from somabrain_client import MemoryClient
 from somabrain_client.errors import NotFoundError
-from somabrain_local.loopback import ApiServer, api_server
 from tests.integration.service.service_process import service
 
 BINDING = {

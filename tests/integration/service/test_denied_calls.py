@@ -17,10 +17,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from google.protobuf.descriptor import MethodDescriptor
 
+from devcluster.loopback import opa
 from somabrain.memory.v1 import memory_service_pb2, memory_service_pb2_grpc
 from somabrain_client import MemoryClient, RetryPolicy
 from somabrain_client.errors import PermissionDeniedError, UnauthenticatedError
-from somabrain_local.loopback import opa
 from tests.contract import METHODS, path, sample_request
 from tests.integration.service.conftest import POLICIES, Connect
 from tests.integration.service.issuer import Issuer, issuer, new_key

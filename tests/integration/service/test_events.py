@@ -22,12 +22,12 @@ from pydantic import SecretStr
 
 from common.config.settings import EventsSettings
 from common.errors import Unavailable
+from devcluster.loopback import Kafka, kafka
+from devcluster.loopback.kafka import PASSWORD as KAFKA_PASSWORD
+from devcluster.loopback.kafka import USER as KAFKA_USER
+from devcluster.pki import CertificateAuthority
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2, memory_service_pb2_grpc
 from somabrain_client import ChangeType, MemoryClient, MemoryDraft
-from somabrain_local.loopback import Kafka, kafka
-from somabrain_local.loopback.kafka import PASSWORD as KAFKA_PASSWORD
-from somabrain_local.loopback.kafka import USER as KAFKA_USER
-from somabrain_local.pki import CertificateAuthority
 from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.events.cloudevents import FEED_START, OutboxCursor, build_deletion_event
@@ -349,8 +349,10 @@ async def test_a_deleted_namespace_is_told_as_such_and_one_made_anew_has_another
             await client.remember(namespace, "another bee")
         events = await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda received: len(received) == 3)
     assert [event["type"] for event in events] == [
-        "io.somabrain.memory.remembered.v1", "io.somabrain.namespace.deleted.v1", "io.somabrain.memory.remembered.v1",
-    ]  # fmt: skip
+        "io.somabrain.memory.remembered.v1",
+        "io.somabrain.namespace.deleted.v1",
+        "io.somabrain.memory.remembered.v1",
+    ]
     assert events[0]["data"]["epoch"] == events[1]["data"]["epoch"] != events[2]["data"]["epoch"]
     assert events[1]["sequence"] > events[0]["sequence"]
 
@@ -409,9 +411,14 @@ async def test_a_renewed_authority_and_a_rotated_password_of_kafka_are_followed(
 
     def secured(password: str) -> EventsSettings:
         return EventsSettings(
-            brokers=(log.secured,), topic=topic, security_protocol="SASL_SSL", ca_file=trusted, timeout_s=5,
-            sasl_username=KAFKA_USER, sasl_password=SecretStr(password),
-        )  # fmt: skip
+            brokers=(log.secured,),
+            topic=topic,
+            security_protocol="SASL_SSL",
+            ca_file=trusted,
+            timeout_s=5,
+            sasl_username=KAFKA_USER,
+            sasl_password=SecretStr(password),
+        )
 
     now = secured("former")
     health, publisher = KafkaHealth(now, lambda: now), Publisher(now, lambda: now)
@@ -437,9 +444,14 @@ async def test_changed_authorities_and_passwords_are_followed_by_a_publisher_tha
     trusted = tmp_path / "trusted.crt"
     trusted.write_text(log.ca_file.read_text())
     now = EventsSettings(
-        brokers=(log.secured,), topic=topic, security_protocol="SASL_SSL", ca_file=trusted, timeout_s=5,
-        sasl_username=KAFKA_USER, sasl_password=SecretStr(KAFKA_PASSWORD),
-    )  # fmt: skip
+        brokers=(log.secured,),
+        topic=topic,
+        security_protocol="SASL_SSL",
+        ca_file=trusted,
+        timeout_s=5,
+        sasl_username=KAFKA_USER,
+        sasl_password=SecretStr(KAFKA_PASSWORD),
+    )
     publisher = Publisher(now, lambda: now)
     try:
         assert (await publisher.publish([])).reason == ""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.loopback.server_process import free_ports
 from somabrain_client import Change, ChangeType, Memory, MemoryClient, RetryPolicy
-from somabrain_local.loopback.server_process import free_ports
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.postgres import Postgres, postgres
 from tests.integration.service.service_process import ServiceProcess, service
@@ -57,8 +57,14 @@ async def watch(client: MemoryClient, cursor: str, log: ClientLog) -> None:
                 return
 
 
-async def kill_servers(settings: dict[str, object], folder: Path, database: Postgres, brain: ServiceProcess,
-                       stack: ExitStack, length_s: float) -> None:  # fmt: skip
+async def kill_servers(
+    settings: dict[str, object],
+    folder: Path,
+    database: Postgres,
+    brain: ServiceProcess,
+    stack: ExitStack,
+    length_s: float,
+) -> None:
     """Kill the server three times and PostgreSQL once, evenly over the time, and restart each."""
     for victim in ("server", "server", "PostgreSQL", "server"):
         await asyncio.sleep(length_s / 5)

@@ -17,11 +17,11 @@ from aiohttp import web
 from common.config.settings import FlagSettings
 from common.errors import ConfigurationError
 from common.utils.etcd_client import RESYNC_PERIOD_S, EtcdClient, EtcdUnavailable, PrefixWatcher
-from somabrain_local import shell
-from somabrain_local.loopback import Etcd, etcd, etcd_cluster
-from somabrain_local.loopback.etcd import ROOT, ROOT_PASSWORD, etcd_process
-from somabrain_local.loopback.server_process import running as process_running
-from somabrain_local.pki import CertificateAuthority
+from devcluster import shell
+from devcluster.loopback import Etcd, etcd, etcd_cluster
+from devcluster.loopback.etcd import ROOT, ROOT_PASSWORD, etcd_process
+from devcluster.loopback.server_process import running as process_running
+from devcluster.pki import CertificateAuthority
 from tests.integration.service.answering import NESTED, serving
 from tests.integration.service.delay_proxy import delay_proxy
 from tests.integration.service.service_process import ServiceProcess, run, service
@@ -60,7 +60,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def written(member: Etcd, key: str, value: str) -> bool:
-    """Whether a member accepted a value; no member does while a leader is being elected."""
+    """Return whether a member accepted a value; no member does while a leader is being elected."""
     try:
         member.put(key, value)
     except urllib.error.HTTPError:

@@ -34,8 +34,12 @@ def idp() -> Iterator[Issuer]:
 
 def settings(idp: Issuer, **changes: object) -> AuthSettings:
     chosen = {
-        "issuer": idp.url, "jwks_url": f"{idp.url}/keys", "tenant_claim": "/tenant", "leeway_s": 0, **changes,
-    }  # fmt: skip
+        "issuer": idp.url,
+        "jwks_url": f"{idp.url}/keys",
+        "tenant_claim": "/tenant",
+        "leeway_s": 0,
+        **changes,
+    }
     return AuthSettings.model_validate(chosen)
 
 

@@ -27,9 +27,16 @@ ISSUER = "https://id.example/realms/somabrain"
 
 def active(**changes: object) -> dict[str, object]:
     return {
-        "active": True, "iss": ISSUER, "aud": ["somabrain", "account"], "sub": "agent", "tenant": "a",
-        "exp": time.time() + 600, "token_type": "Bearer", "scope": "memory.read", **changes,
-    }  # fmt: skip
+        "active": True,
+        "iss": ISSUER,
+        "aud": ["somabrain", "account"],
+        "sub": "agent",
+        "tenant": "a",
+        "exp": time.time() + 600,
+        "token_type": "Bearer",
+        "scope": "memory.read",
+        **changes,
+    }
 
 
 @dataclass
@@ -90,9 +97,12 @@ def endpoint() -> Iterator[Endpoint]:
 
 def settings(endpoint: Endpoint, **changes: object) -> AuthSettings:
     introspection = {
-        "address": endpoint.address, "path": "/introspect", "client_id": "brain:1", "client_secret": "s p+ä",
+        "address": endpoint.address,
+        "path": "/introspect",
+        "client_id": "brain:1",
+        "client_secret": "s p+ä",
         "timeout_s": 0.5,
-    }  # fmt: skip
+    }
     return AuthSettings.model_validate(
         {
             "mode": "introspection",
@@ -193,11 +203,14 @@ async def test_a_rotated_secret_of_our_client_is_read_again(endpoint: Endpoint) 
         settings(
             endpoint,
             introspection={
-                "address": endpoint.address, "path": "/introspect", "client_id": "brain", "client_secret": secret,
+                "address": endpoint.address,
+                "path": "/introspect",
+                "client_id": "brain",
+                "client_secret": secret,
             },
         )
         for secret in ("old", "new")
-    )  # fmt: skip
+    )
     async with open_authenticator(before, "0.0.0.0", lambda: after) as authenticate:
         assert (await authenticate.identify("opaque")).tenant == "a"
         assert len(endpoint.requests) == 2

@@ -15,11 +15,11 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from devcluster.loopback import Keycloak, keycloak
+from devcluster.loopback.keycloak import SERVICE
 from somabrain_client import ClientCredentials, MemoryClient, RetryPolicy
 from somabrain_client.credentials import TokenError
 from somabrain_client.errors import NotFoundError, PermissionDeniedError, UnauthenticatedError, UnavailableError
-from somabrain_local.loopback import Keycloak, keycloak
-from somabrain_local.loopback.keycloak import SERVICE
 from tests.integration.service.service_process import ServiceProcess, service
 
 pytestmark = pytest.mark.timeout(600)
@@ -138,7 +138,7 @@ REFUSED: dict[str, tuple[Callable[[Keycloak], str | None], str, str]] = {
     "HS256 with the public key": (signed_with_the_public_key, "inactive", "wrong_algorithm"),
     "tampered": (tampered, "inactive", "wrong_signature"),
 }
-"""How each is made, and its cause by introspection and by keys."""
+"""Request that makes each, and its cause by introspection and by keys."""
 
 
 def failures(running: ServiceProcess, cause: str) -> float:

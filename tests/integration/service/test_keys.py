@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.loopback.server_process import free_ports
 from somabrain.memory.v1 import memory_pb2
 from somabrain.memory.v1 import memory_service_pb2 as pb
 from somabrain_client import Change, Filter, Memory, MemoryClient, RetryPolicy, key_name
 from somabrain_client.errors import AbortedError, AlreadyExistsError, InvalidArgumentError, NotFoundError
-from somabrain_local.loopback.server_process import free_ports
 from tests.integration.service.command_line import SCRIPT, run
 from tests.integration.service.conftest import Connect
 from tests.integration.service.issuer import Issuer

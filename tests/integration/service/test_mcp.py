@@ -32,9 +32,12 @@ def one_resource(brain: ServiceProcess, settings: dict[str, object]) -> dict[str
     """Settings of an MCP server that is one resource with the memory service."""
     auth = {name: value for name, value in settings.items() if name.startswith("auth__")}
     return {
-        **auth, "mcp__address": brain.address, "mcp__resource_url": RESOURCE, "mcp__same_resource": True,
+        **auth,
+        "mcp__address": brain.address,
+        "mcp__resource_url": RESOURCE,
+        "mcp__same_resource": True,
         "mcp__namespace": "agent",
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="module")
@@ -99,15 +102,22 @@ async def refused(client: Client, tool: str, **arguments: object) -> str:
 async def test_the_round_trip_over_two_replicas_in_turns(
     replicas: tuple[McpProcess, McpProcess], connect: Connect, idp: Issuer, revision: str
 ) -> None:
-    """What one replica stored the next finds, changes and forgets, in both revisions of the protocol."""
+    """A replica finds, changes and forgets what the other stored, in both revisions of the protocol."""
     tenant = f"turns-{revision}"
     async with connect(tenant) as memory:
         await memory.create_namespace("agent")
     async with in_turns(replicas, idp.token(tenant), revision) as (client, transport):
         stored = await call(
-            client, "remember", text="Alice prefers green tea.", session="monday", subject="alice",
-            labels={"topic": "tea"}, key="people/alice", event_time="2026-01-02T03:04:05Z", salience=0.8,
-        )  # fmt: skip
+            client,
+            "remember",
+            text="Alice prefers green tea.",
+            session="monday",
+            subject="alice",
+            labels={"topic": "tea"},
+            key="people/alice",
+            event_time="2026-01-02T03:04:05Z",
+            salience=0.8,
+        )
         await call(client, "remember", text="The meeting is on Friday.", session="tuesday")
         found = await call(client, "recall", query="What does Alice drink?")
         assert found["hits"][0]["memory"] == stored
@@ -121,8 +131,12 @@ async def test_the_round_trip_over_two_replicas_in_turns(
         assert await call(client, "get", key="people/alice") == stored == await call(client, "get", name=stored["name"])
         changed = await call(client, "update", key="people/alice", text="Alice prefers coffee.", etag=stored["etag"])
         assert {**changed, "etag": "", "update_time": ""} == {
-            **stored, "text": "Alice prefers coffee.", "revision": 2, "etag": "", "update_time": "",
-        }  # fmt: skip
+            **stored,
+            "text": "Alice prefers coffee.",
+            "revision": 2,
+            "etag": "",
+            "update_time": "",
+        }
         sessions = (await call(client, "sessions"))["sessions"]
         assert [(each["session"], each["memory_count"]) for each in sessions] == [("monday", 1), ("tuesday", 1)]
         assert await call(client, "forget", name=stored["name"]) == {"forgotten": stored["name"]}
@@ -155,7 +169,7 @@ async def test_errors_name_field_and_remedy(server: McpProcess, connect: Connect
 async def test_a_usual_call_is_answered_as_the_sdk_answers_it(
     server: McpProcess, connect: Connect, idp: Issuer, revision: str
 ) -> None:
-    """What is read without the SDK gets the SDK's answer, which an unusual member of the request brings about."""
+    """A call that is read without the SDK gets the answer of the SDK, which an unusual member brings about."""
     tenant = f"usual-{revision}"
     async with connect(tenant) as memory:
         await memory.create_namespace("agent")
@@ -168,14 +182,21 @@ async def test_a_usual_call_is_answered_as_the_sdk_answers_it(
         "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "0"},
     }
     calls: list[tuple[str, dict[str, object]]] = [
-        ("get", {"key": "a"}), ("recall", {"query": "quotes"}), ("list", {}), ("sessions", {}), ("get", {"key": "no"}),
-        ("recall", {"query": "quotes", "bogus": 1}), ("no-such-tool", {}),
-    ]  # fmt: skip
+        ("get", {"key": "a"}),
+        ("recall", {"query": "quotes"}),
+        ("list", {}),
+        ("sessions", {}),
+        ("get", {"key": "no"}),
+        ("recall", {"query": "quotes", "bogus": 1}),
+        ("no-such-tool", {}),
+    ]
     for number, (tool, arguments) in enumerate(calls):
         headers = {
-            "Accept": "application/json, text/event-stream", "MCP-Protocol-Version": revision,
-            "Mcp-Method": "tools/call", "Mcp-Name": tool,
-        }  # fmt: skip
+            "Accept": "application/json, text/event-stream",
+            "MCP-Protocol-Version": revision,
+            "Mcp-Method": "tools/call",
+            "Mcp-Name": tool,
+        }
         params: dict[str, object] = {"name": tool, "arguments": arguments}
         if revision == "2026-07-28":
             params["_meta"] = meta
@@ -218,10 +239,14 @@ async def test_tools_have_schemas_and_hints(server: McpProcess, idp: Issuer) -> 
         if (each := tool.annotations)
     }
     assert hints == {
-        "remember": (False, False, False), "recall": (True, False, True), "list": (True, False, True),
-        "get": (True, False, True), "update": (False, True, False), "forget": (False, True, True),
+        "remember": (False, False, False),
+        "recall": (True, False, True),
+        "list": (True, False, True),
+        "get": (True, False, True),
+        "update": (False, True, False),
+        "forget": (False, True, True),
         "sessions": (True, False, True),
-    }  # fmt: skip
+    }
     for tool in tools.values():
         assert tool.input_schema["additionalProperties"] is False
         assert tool.output_schema is not None
@@ -264,11 +289,15 @@ async def test_host_and_origin_are_checked(server: McpProcess, idp: Issuer) -> N
     token = idp.token("rebinding")
     port = server.address.partition(":")[2]
     cases = {
-        "memory.example.com": (None, 200), f"localhost:{port}": (None, 200), "evil.example": (None, 421),
-        "memory.example.com.evil.example": (None, 421), f"127.0.0.1:{port}": ("https://memory.example.com", 200),
-        "127.0.0.1": ("https://evil.example", 421), f"[::1]:{port}": ("https://evil.example", 403),
+        "memory.example.com": (None, 200),
+        f"localhost:{port}": (None, 200),
+        "evil.example": (None, 421),
+        "memory.example.com.evil.example": (None, 421),
+        f"127.0.0.1:{port}": ("https://memory.example.com", 200),
+        "127.0.0.1": ("https://evil.example", 421),
+        f"[::1]:{port}": ("https://evil.example", 403),
         "LOCALHOST:1": ("null", 403),
-    }  # fmt: skip
+    }
     headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-11-25"}
     for host, (origin, status) in cases.items():
         sent = {**headers, "Host": host, **({"Origin": origin} if origin else {})}
@@ -296,9 +325,11 @@ async def test_a_missing_or_wrong_token_is_challenged_with_the_metadata(server: 
     async with server.bearing(None) as http:
         metadata = await http.get(f"http://{server.address}/.well-known/oauth-protected-resource/mcp")
         assert metadata.json() == {
-            "resource": RESOURCE, "resource_name": "SomaBrain", "authorization_servers": [idp.url],
+            "resource": RESOURCE,
+            "resource_name": "SomaBrain",
+            "authorization_servers": [idp.url],
             "bearer_methods_supported": ["header"],
-        }  # fmt: skip
+        }
     async with server.bearing(idp.token("a")) as http:
         for answer in (await http.get(server.url), await http.delete(server.url)):
             assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from mcp_types import CallToolResult, TextContent
 
+from devcluster.loopback import Keycloak, keycloak
+from devcluster.loopback.keycloak import SERVICE
 from somabrain_client import MemoryClient, RetryPolicy, SyncMemoryClient
 from somabrain_client.errors import UnauthenticatedError
-from somabrain_local.loopback import Keycloak, keycloak
-from somabrain_local.loopback.keycloak import SERVICE
 from tests.integration.service.mcp_process import McpProcess, mcp_server
 from tests.integration.service.service_process import ServiceProcess, service
 
@@ -33,20 +33,28 @@ def scope(name: str, *mappers: tuple[str, dict[str, str]]) -> dict[str, object]:
         "attributes": {"include.in.token.scope": "false"},
         "protocolMappers": [
             {
-                "name": f"{name}-{number}", "protocol": "openid-connect", "protocolMapper": mapper,
+                "name": f"{name}-{number}",
+                "protocol": "openid-connect",
+                "protocolMapper": mapper,
                 "config": {**config, **IN_TOKENS},
             }
             for number, (mapper, config) in enumerate(mappers)
         ],
-    }  # fmt: skip
+    }
 
 
 def client(name: str, default: list[str], optional: list[str], **changes: object) -> dict[str, object]:
     """A confidential client whose secret is its name with `-secret`."""
     return {
-        "clientId": name, "secret": f"{name}-secret", "publicClient": False, "standardFlowEnabled": False,
-        "fullScopeAllowed": False, "defaultClientScopes": default, "optionalClientScopes": optional, **changes,
-    }  # fmt: skip
+        "clientId": name,
+        "secret": f"{name}-secret",
+        "publicClient": False,
+        "standardFlowEnabled": False,
+        "fullScopeAllowed": False,
+        "defaultClientScopes": default,
+        "optionalClientScopes": optional,
+        **changes,
+    }
 
 
 def agent(central: Keycloak, name: str, tenant: str, *scopes: str) -> None:
@@ -80,14 +88,18 @@ def central() -> Iterator[Keycloak]:
         for each in (audience, tenant):
             running.admin("POST", "/somabrain/client-scopes", each)
         exchanging = client(
-            "sb-mcp", ["basic", "somabrain", "tenant"], ["memory.read", "memory.write"],
+            "sb-mcp",
+            ["basic", "somabrain", "tenant"],
+            ["memory.read", "memory.write"],
             attributes={"standard.token.exchange.enabled": "true"},
-        )  # fmt: skip
+        )
         running.admin("POST", "/somabrain/clients", exchanging)
         greedy = client(
-            "sb-greedy", ["basic", "somabrain", "tenant", "memory.read", "memory.write", "memory.admin"], [],
+            "sb-greedy",
+            ["basic", "somabrain", "tenant", "memory.read", "memory.write", "memory.admin"],
+            [],
             attributes={"standard.token.exchange.enabled": "true"},
-        )  # fmt: skip
+        )
         running.admin("POST", "/somabrain/clients", greedy)
         running.admin(
             "POST",

@@ -131,8 +131,11 @@ async def test_the_token_comes_from_a_file_that_is_read_at_each_call(
     file = tmp_path / "token"
     file.write_text(idp.token("stdio-a"))
     settings: dict[str, object] = {
-        "mcp__address": brain.address, "mcp__token_file": file, "mcp__namespace": "agent", "mcp__deadline_s": 5,
-    }  # fmt: skip
+        "mcp__address": brain.address,
+        "mcp__token_file": file,
+        "mcp__namespace": "agent",
+        "mcp__deadline_s": 5,
+    }
     async with stdio("mcp", settings=settings) as client:
         stored = await call(client, "remember", text="of tenant a", key="k")
         file.write_text(idp.token("stdio-b"))

@@ -28,9 +28,11 @@ def server(folder: Path) -> Iterator[McpProcess]:
 async def post(server: McpProcess, method: str, params: object = None, **headers: str) -> tuple[int, dict[str, Any]]:
     """Send a request of the stateless revision, in which `headers` replace or remove (empty) what it should have."""
     sent = {
-        "Accept": "application/json, text/event-stream", "MCP-Protocol-Version": STATELESS, "Mcp-Method": method,
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": STATELESS,
+        "Mcp-Method": method,
         **headers,
-    }  # fmt: skip
+    }
     body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": {"_meta": META} if params is None else params}
     async with httpx2.AsyncClient(trust_env=False) as http:
         answer = await http.post(server.url, json=body, headers={k: v for k, v in sent.items() if v})

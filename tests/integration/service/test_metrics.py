@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
+from devcluster.loopback.server_process import tool
 from somabrain_client.errors import CallError
-from somabrain_local.loopback.server_process import tool
 from tests.integration.service.conftest import Connect
 from tests.integration.service.service_process import ServiceProcess
 

@@ -16,8 +16,8 @@ from aiohttp import web
 from common.config.settings import PolicySettings
 from common.errors import PermissionDenied
 from common.utils.auth_client import Identity
-from somabrain_local.environment import local_paths
-from somabrain_local.loopback import Opa, opa
+from devcluster.environment import local_paths
+from devcluster.loopback import Opa, opa
 from somabrain_service.authz.opa import policy_client
 from somabrain_service.metrics import Metrics
 from tests.integration.service.answering import NESTED, serving

@@ -1,4 +1,4 @@
-"""How the process starts and stops."""
+"""Start and stop of the process."""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.loopback import Etcd, etcd
 from somabrain_client import CallError, MemoryClient, MemoryDraft, RetryPolicy
 from somabrain_client.errors import FailedPreconditionError, ResourceExhaustedError
-from somabrain_local.loopback import Etcd, etcd
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import ServiceProcess, service
 

@@ -17,10 +17,10 @@ from pydantic import SecretStr
 from common.config.settings import CacheSettings
 from common.errors import ConfigurationError, StoreUnavailable
 from common.utils.cache import Cache, CacheEntry, open_cache
-from somabrain_local import shell
-from somabrain_local.loopback import Redis, redis, redis_cluster, redis_sentinel
-from somabrain_local.loopback.server_process import tool
-from somabrain_local.pki import CertificateAuthority
+from devcluster import shell
+from devcluster.loopback import Redis, redis, redis_cluster, redis_sentinel
+from devcluster.loopback.server_process import tool
+from devcluster.pki import CertificateAuthority
 from somabrain_service.metrics import Metrics
 from tests.integration.service.delay_proxy import delay_proxy
 from tests.integration.service.service_process import service
@@ -303,9 +303,15 @@ async def test_a_renewed_authority_of_redis_is_followed_without_a_restart(tmp_pa
         async with opened(server.url, ca_file=trusted) as counting:
             assert not await counting.get("k")
             server.command(
-                "CONFIG", "SET", "tls-cert-file", renewed.folder / "redis.crt",
-                "tls-key-file", renewed.folder / "redis.key", "tls-ca-cert-file", renewed.certificate,
-            )  # fmt: skip
+                "CONFIG",
+                "SET",
+                "tls-cert-file",
+                renewed.folder / "redis.crt",
+                "tls-key-file",
+                renewed.folder / "redis.key",
+                "tls-ca-cert-file",
+                renewed.certificate,
+            )
             await asyncio.to_thread(drop_clients, replace(server, ca_file=renewed.certificate))
             await counting.until(False)
             trusted.write_text(server.ca_file.read_text() + renewed.certificate.read_text())

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.loopback import Dns, dns
+from devcluster.loopback.server_process import free_ports
 from somabrain_client import CallError, MemoryClient
-from somabrain_local.loopback import Dns, dns
-from somabrain_local.loopback.server_process import free_ports
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import ServiceProcess, service
 
@@ -23,7 +23,7 @@ NAME = "brain-headless.test"
 REPLICAS = 3
 WORKERS = 8
 LAG_S = 0.5
-"""How long after the pod the name servers learn that it stops."""
+"""Delay after which the name servers learn that a pod stops."""
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ class Load:
 
 
 def handled(running: ServiceProcess) -> float:
-    """How many calls a replica has answered with OK."""
+    """Return the number of calls that a replica has answered with OK."""
     lines = running.get("/metrics")[1].splitlines()
     return sum(
         float(line.split()[-1]) for line in lines if line.startswith("grpc_server_handled_total{") and "OK" in line

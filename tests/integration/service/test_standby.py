@@ -82,7 +82,7 @@ async def test_a_standby_answers_reads_and_never_from_before_a_token(
 
 
 def lsn(server: EmbeddedDatabase) -> str:
-    """How far the primary has written."""
+    """Return the position up to which the primary has written."""
     with psycopg.connect(server.superuser_dsn) as connection:
         row = connection.execute("SELECT pg_current_wal_lsn()").fetchone()
     assert row is not None

@@ -16,9 +16,9 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
+from devcluster.pki import CertificateAuthority
 from somabrain_client import MemoryClient, RetryPolicy, Tls
 from somabrain_client.errors import UnavailableError
-from somabrain_local.pki import CertificateAuthority
 from tests.integration.service.issuer import Issuer, RenewedIssuer, issuer
 from tests.integration.service.service_process import ServiceProcess, run, service
 from tests.integration.service.waiting import until
@@ -211,9 +211,16 @@ async def test_without_an_authority_of_clients_the_server_alone_shows_a_certific
             with pytest.raises(UnavailableError):
                 await client.create_namespace("untrusting")
         command: list[str | Path] = [
-            Path(sys.executable).with_name("somabrain"), "--address", running.address, "--token-file", token,
-            "--ca-file", authority.certificate, "namespace", "list",
-        ]  # fmt: skip
+            Path(sys.executable).with_name("somabrain"),
+            "--address",
+            running.address,
+            "--token-file",
+            token,
+            "--ca-file",
+            authority.certificate,
+            "namespace",
+            "list",
+        ]
         done = await asyncio.to_thread(lambda: subprocess.run(command, capture_output=True, timeout=60, check=False))
         assert (done.returncode, done.stdout) == (0, b"namespaces/tls\n"), done.stderr
 

@@ -14,11 +14,11 @@ import pytest
 from aiohttp import web
 
 from common.auth.jwks import MIN_REFRESH_INTERVAL_S
+from devcluster import shell
+from devcluster.loopback import Collector, Span, collector
 from somabrain.memory.v1 import memory_service_pb2, memory_service_pb2_grpc
 from somabrain_client import MemoryClient
 from somabrain_client.errors import NotFoundError
-from somabrain_local import shell
-from somabrain_local.loopback import Collector, Span, collector
 from tests.integration.service.answering import serving
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import ServiceProcess, service

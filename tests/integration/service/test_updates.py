@@ -110,9 +110,14 @@ async def test_a_star_replaces_the_whole_memory(connect: Connect, brain: Service
     ],
 )
 async def test_what_cannot_be_is_refused_by_field_and_changes_nothing(
-    connect: Connect, brain: ServiceProcess, idp: Issuer, fields: dict[str, object], mask: list[str] | None,
-    vector: list[float] | None, field: str,
-) -> None:  # fmt: skip
+    connect: Connect,
+    brain: ServiceProcess,
+    idp: Issuer,
+    fields: dict[str, object],
+    mask: list[str] | None,
+    vector: list[float] | None,
+    field: str,
+) -> None:
     async with connect() as client:
         original = await client.remember(await notes(client), BEES)
         with pytest.raises(InvalidArgumentError) as caught:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from common.config.settings import CacheSettings, DatabaseSettings, SearchIndexSettings
 from common.errors import NotFound
 from common.utils.cache import open_cache
-from somabrain_local.loopback import Redis, redis
+from devcluster.loopback import Redis, redis
 from somabrain_service.commands.batch_remember_memories import RememberItem, batch_remember_memories
 from somabrain_service.commands.create_namespace import create_namespace
 from somabrain_service.commands.forget_memory import forget_memory

@@ -50,8 +50,9 @@ async def test_a_batch_is_as_if_its_items_were_kept_one_by_one(brain: Brain) -> 
     single = brain.at("single")
     await single.create()
     for item in items:
-        await single.remember(item.draft.text, vector=item.vector, session=item.draft.session,
-                              salience=item.draft.salience)  # fmt: skip
+        await single.remember(
+            item.draft.text, vector=item.vector, session=item.draft.session, salience=item.draft.salience
+        )
     await brain.remember_all(*items)
     for question in ({"query": "bees at noon"}, {"vector": axis}, {"query": "wasps", "vector": axis}):
         ours, theirs = await brain.recall(**question), await single.recall(**question)

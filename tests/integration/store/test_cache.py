@@ -17,7 +17,7 @@ from redis.asyncio import Redis as Client
 
 from common.config.settings import CacheSettings, DatabaseSettings, SearchIndexSettings
 from common.utils.cache import open_cache
-from somabrain_local.loopback import Redis, redis
+from devcluster.loopback import Redis, redis
 from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.commands.update_namespace import update_namespace

@@ -45,9 +45,12 @@ def rows_of(database: Clone, memory: Memory) -> dict[str, int]:
     with psycopg.connect(database.owner_dsn) as owner:
         counts = {}
         for table, column in (
-            ("memories", "id"), ("memory_revisions", "memory"), ("memory_vectors", "memory"),
-            ("memory_labels", "memory"), ("memory_terms", "memory"),
-        ):  # fmt: skip
+            ("memories", "id"),
+            ("memory_revisions", "memory"),
+            ("memory_vectors", "memory"),
+            ("memory_labels", "memory"),
+            ("memory_terms", "memory"),
+        ):
             row = owner.execute(f"SELECT count(*) FROM {table} WHERE {column} = %s", [number]).fetchone()
             assert row is not None
             counts[table] = row[0]
@@ -135,8 +138,12 @@ async def test_the_feed_tells_of_what_expired_in_its_place(words: Brain, mainten
     await words.remember("last")
     events = await feed(words, cursor, 5)
     assert [event.change.type.name for event in events if event.change] == [
-        "REMEMBERED", "REMEMBERED", "EXPIRED", "EXPIRED", "REMEMBERED",
-    ]  # fmt: skip
+        "REMEMBERED",
+        "REMEMBERED",
+        "EXPIRED",
+        "EXPIRED",
+        "REMEMBERED",
+    ]
     expired = [event for event in events if event.change and event.change.type.name == "EXPIRED"]
     assert [event.memory for event in expired] == [None, None]
     positions = [event.change.position for event in expired if event.change]

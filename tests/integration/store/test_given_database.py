@@ -48,14 +48,15 @@ def conformance(*, owner: str, app: str, worker: str, select: str = "") -> subpr
     words = ["--owner-dsn", owner, "--app-dsn", app, "--worker-dsn", worker]
     return subprocess.run(
         [sys.executable, "-m", "tests.conformance", *words, *(["--select", select] if select else [])],
-        capture_output=True, text=True, timeout=110, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
 
 
 def of(database: Clone, select: str = "") -> subprocess.CompletedProcess[str]:
-    return conformance(
-        owner=database.owner_dsn, app=database.app_dsn, worker=database.worker_dsn, select=select
-    )  # fmt: skip
+    return conformance(owner=database.owner_dsn, app=database.app_dsn, worker=database.worker_dsn, select=select)
 
 
 def test_the_suite_runs_on_an_empty_database_and_leaves_it_empty(empty: Clone) -> None:

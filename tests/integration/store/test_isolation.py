@@ -125,8 +125,10 @@ async def test_every_table_forces_row_security_and_the_app_owns_none(database: C
 async def test_the_app_cannot_change_the_schema_or_see_what_is_the_workers(database: Clone) -> None:
     with psycopg.connect(database.app_dsn, autocommit=True) as app:
         for statement in (
-            "CREATE TABLE t (i int)", "ALTER TABLE memories NO FORCE ROW LEVEL SECURITY", "SELECT * FROM relayed",
-        ):  # fmt: skip
+            "CREATE TABLE t (i int)",
+            "ALTER TABLE memories NO FORCE ROW LEVEL SECURITY",
+            "SELECT * FROM relayed",
+        ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 app.execute(statement)
 
@@ -142,14 +144,37 @@ async def test_the_worker_reads_only_the_columns_that_its_work_needs(
     del two_tenants
     needed = {
         "namespaces": {
-            "tenant_id", "id", "name", "version", "epoch", "feed_retention", "analyzer", "encoder", "update_time",
+            "tenant_id",
+            "id",
+            "name",
+            "version",
+            "epoch",
+            "feed_retention",
+            "analyzer",
+            "encoder",
+            "update_time",
             "analyzed_after",
         },
         "usage": {
-            "tenant_id", "namespace_id", "memories", "text_bytes", "tokens", "vectors", "token_texts", "token_bytes",
+            "tenant_id",
+            "namespace_id",
+            "memories",
+            "text_bytes",
+            "tokens",
+            "vectors",
+            "token_texts",
+            "token_bytes",
         },
         "memories": {
-            "tenant_id", "namespace_id", "id", "text", "revision", "length", "expire_time", "update_time", "key",
+            "tenant_id",
+            "namespace_id",
+            "id",
+            "text",
+            "revision",
+            "length",
+            "expire_time",
+            "update_time",
+            "key",
             "index_text",
         },
         "memory_vectors": {"tenant_id", "namespace_id", "memory", "encoder_id"},
@@ -157,11 +182,18 @@ async def test_the_worker_reads_only_the_columns_that_its_work_needs(
         "terms": {"tenant_id", "namespace_id", "term", "df"},
         "memory_terms": {"tenant_id", "namespace_id", "term", "memory"},
         "changes": {
-            "tenant_id", "namespace_id", "version", "ordinal", "type", "memory", "revision", "change_time",
-                "traceparent",
+            "tenant_id",
+            "namespace_id",
+            "version",
+            "ordinal",
+            "type",
+            "memory",
+            "revision",
+            "change_time",
+            "traceparent",
         },
         "idempotency_keys": {"tenant_id", "key", "namespace_id", "memory", "expire_time"},
-    }  # fmt: skip
+    }
     with psycopg.connect(database.owner_dsn) as owner, psycopg.connect(database.worker_dsn, autocommit=True) as worker:
         for table in tables(database.owner_dsn):
             columns = owner.execute(

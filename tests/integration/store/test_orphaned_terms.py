@@ -98,7 +98,7 @@ async def test_a_pass_without_orphans_changes_nothing(
 async def test_the_next_pass_is_a_day_later(
     brain: Brain, maintenance: MaintenanceStore, owner: psycopg.Connection, database: Clone
 ) -> None:
-    """What a pod of a former version left after the first pass is removed by the next one."""
+    """Terms that a pod of a former version left after the first pass is removed by the next one."""
     ahead = timedelta(0)
     job = RemoveOrphanedTerms(lambda: datetime.now(UTC) + ahead, IDLE_S)
     await whole_pass(job, maintenance)

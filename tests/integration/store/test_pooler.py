@@ -19,7 +19,7 @@ import pytest
 
 from common.config.settings import DatabaseSettings
 from common.errors import StoreUnavailable
-from somabrain_local.loopback.server_process import tool
+from devcluster.loopback.server_process import tool
 from somabrain_service.admin.migrate import migrate
 from somabrain_service.admin.owner_connection import OwnerFailed
 from somabrain_service.commands.shared.context import AppContext

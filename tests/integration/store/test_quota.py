@@ -76,8 +76,10 @@ async def test_the_limit_is_met_exactly_by_many_writers_in_many_namespaces(datab
             while stored < 530:
                 tasks = [
                     asyncio.create_task(brain.at(name).remember(f"memory {number}"))
-                    for number in range(10) for name in names for brain in (one, other)
-                ]  # fmt: skip
+                    for number in range(10)
+                    for name in names
+                    for brain in (one, other)
+                ]
                 stored += await count_accepted(*tasks)
         counted = [(await get_namespace(one.services, TENANT, NamespaceName.of(name)))[1] for name in names]
         assert sum(statistics.memories for statistics in counted) == 530

@@ -206,7 +206,7 @@ async def test_a_change_that_is_asked_again_does_nothing_more(
 async def test_what_is_written_while_settings_change_is_indexed_by_those_in_force(
     brain: Brain, maintenance: MaintenanceStore, clock: Moving, database: Clone
 ) -> None:
-    """What eight writers store while encoder and language change repeatedly is indexed by the settings in force."""
+    """Memories stored by eight writers while encoder and language change are indexed by the settings in force."""
     workers: list[Job] = [Reencode(brain.services.encoders, clock, 1.0), Reanalyze(clock, 1.0)]
     done = asyncio.Event()
 

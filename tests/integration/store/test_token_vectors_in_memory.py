@@ -96,7 +96,7 @@ def indexes(store: Store) -> SearchIndexStore:
 
 
 def in_memory(brain: Brain, name: str = "a") -> tuple[bool, bool]:
-    """Whether a namespace's index is in memory, and whether its token vectors are."""
+    """Return whether a namespace's index is in memory, and whether its token vectors are."""
     index = indexes(brain.services.store).indexes.peek(TENANT, NamespaceName.of(name))
     return index is not None, index is not None and index.has_tokens
 
@@ -148,7 +148,7 @@ async def test_postgresql_and_the_index_give_the_same_shortlist(database: Clone,
 
 
 async def test_a_known_namespace_is_compared_without_postgresql(database: Clone, minilm: OnnxEncoder) -> None:
-    """What is assumed to be unchanged has its token vectors in memory, or is not assumed."""
+    """An index that is assumed to be unchanged has its token vectors in memory, or is not assumed."""
     async with open_brain(database, minilm, 2**30) as brain, open_brain(database, minilm) as sql:
         await brain.create()
         ids = await fill(brain, 20)
@@ -233,7 +233,7 @@ async def test_token_vectors_go_before_any_index_does(database: Clone, minilm: O
         assert 200 * PIECES * DIMENSIONS / 4 < tokens < 250 * PIECES * DIMENSIONS / 4
 
     async def held(budget_bytes: int) -> list[tuple[bool, bool]]:
-        """What of each namespace is in memory after one was asked, and then the other."""
+        """Parts of each namespace that are in memory after one was asked, and then the other."""
         async with open_brain(database, minilm, budget_bytes) as brain:
             for _ in range(2):
                 for name in "ab":

@@ -176,8 +176,10 @@ async def test_groups_count_what_matches_and_refuse_another_requests_token(words
         await words.remember(f"x {number}", session=f"s{number % 3}", subject="ada" if number < 3 else "ben")
     of_ada = MemoryFilter(subjects=("ada",))
     assert [(group.value, group.memories) for group in await grouped(words, GroupField.SESSION, filter=of_ada)] == [
-        ("s0", 1), ("s1", 1), ("s2", 1),
-    ]  # fmt: skip
+        ("s0", 1),
+        ("s1", 1),
+        ("s2", 1),
+    ]
     query = GroupQuery(words.parent, GroupField.SESSION, page_size=1)
     token = (await list_groups(words.services, words.tenant, query)).next_page_token
     for changed in (

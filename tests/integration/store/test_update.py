@@ -115,9 +115,14 @@ async def test_a_namespace_that_changed_while_a_text_was_encoded_is_noticed(brai
     with psycopg.connect(database.owner_dsn) as owner:
         owner.execute("UPDATE namespaces SET revision = revision + 1")
     update = MemoryUpdate(
-        before=stored, draft=MemoryDraft("stale"), event_time=stored.event_time, update_time=stored.update_time,
-        expire_time=None, salience=0.5, new_text=None,
-    )  # fmt: skip
+        before=stored,
+        draft=MemoryDraft("stale"),
+        event_time=stored.event_time,
+        update_time=stored.update_time,
+        expire_time=None,
+        salience=0.5,
+        new_text=None,
+    )
     with pytest.raises(Aborted, match="settings were changed"):
         await brain.services.store.update_memory(brain.tenant, namespace, update, None)
     assert await brain.list_all() == [stored]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.loopback.server_process import free_ports
+from devcluster.previous_release import PreviousRelease
 from somabrain_client import Change, ChangeType, MemoryClient
-from somabrain_local.loopback.server_process import free_ports
-from somabrain_local.previous_release import PreviousRelease
 from tests.integration.conftest import Clone
 from tests.integration.service.service_process import ServiceProcess, environment, run, service
 
@@ -60,8 +60,11 @@ def writer(previous: PreviousRelease, address: str) -> Iterator[Writer]:
     lines: queue.Queue[dict[str, object]] = queue.Queue()
     with subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", previous.python, PROGRAM, address],
-        env=environment({}), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+        env=environment({}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
 
         def read_lines() -> None:
             for line in process.stdout or ():
@@ -110,8 +113,11 @@ def test_the_previous_version_is_another_one(previous: PreviousRelease) -> None:
     """The previous version is another installation, so that this version is not tested against itself."""
     done = subprocess.run(
         [previous.python, "-c", "import somabrain_service; print(somabrain_service.__file__)"],
-        env=environment({}), capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        env=environment({}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert Path(done.stdout.strip()).is_relative_to(previous.checkout)
 
 

@@ -42,7 +42,10 @@ LONGMEMEVAL: list[dict[str, Any]] = [
         "question_date": "2023/05/30 (Tue) 23:40",
         "haystack_session_ids": ["answer_s1", "s2", "s2", "answer_s3"],
         "haystack_dates": [
-            "2023/05/20 (Sat) 02:21", "2023/05/21 (Sun) 10:00", "2023/05/22 (Mon) 10:00", "2023/05/23 (Tue) 10:00",
+            "2023/05/20 (Sat) 02:21",
+            "2023/05/21 (Sun) 10:00",
+            "2023/05/22 (Mon) 10:00",
+            "2023/05/23 (Tue) 10:00",
         ],
         "haystack_sessions": [
             [
@@ -55,7 +58,7 @@ LONGMEMEVAL: list[dict[str, Any]] = [
         ],
         "answer_session_ids": ["answer_s1", "answer_s3"],
     }
-]  # fmt: skip
+]
 
 
 def written(folder: Path, value: object) -> str:
@@ -133,10 +136,15 @@ def test_a_message_beyond_the_limit_of_a_text_is_cut(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "field",
     [
-        "question_id", "question_type", "question", "haystack_session_ids", "haystack_dates", "haystack_sessions",
+        "question_id",
+        "question_type",
+        "question",
+        "haystack_session_ids",
+        "haystack_dates",
+        "haystack_sessions",
         "answer_session_ids",
     ],
-)  # fmt: skip
+)
 def test_a_missing_field_of_longmemeval_is_named(tmp_path: Path, field: str) -> None:
     """The message has the file, the number of the entry and the field."""
     message = refusal(tmp_path, changed(LONGMEMEVAL, **{field: ...}))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.image_weight import OTHER, Layer, dependents, layers, rows, shared, weights
-from somabrain_local.images.archive import write_single_binary
+from devcluster.images.archive import write_single_binary
 
 SITE = "opt/venv/lib/python3.11/site-packages"
 RECORD = f"{SITE}/The_Thing-1.2.dist-info/RECORD"

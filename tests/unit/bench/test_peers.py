@@ -63,7 +63,7 @@ def test_the_table_has_a_column_of_ratios_for_each_other_system() -> None:
 
 
 def test_all_processes_read_the_same_data(tmp_path: Path) -> None:
-    """What is loaded is what was written, numbers are counted round, and the nearest vectors are the exact ones."""
+    """Data are loaded as they were written, numbers are counted round, and the nearest vectors are the exact ones."""
     given = np.eye(4, dtype=np.float32)
     Dataset(["a", "b", "c", "d"], given, given[:2], ["q"], given[2:3]).write(tmp_path)
     data = load(tmp_path)

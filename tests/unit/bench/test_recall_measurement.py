@@ -1,4 +1,4 @@
-"""What the recall benchmark stores and sends is what its table says."""
+"""The recall benchmark stores and sends what its table says."""
 
 from __future__ import annotations
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -40,3 +42,17 @@ def test_a_file_gets_no_colours(capsys: pytest.CaptureFixture[str]) -> None:
     assert "it happened" in output
     assert "number=1" in output
     assert "\x1b" not in output
+
+
+def test_every_module_names_its_logger_in_one_way() -> None:
+    """A module that logs has `_log = structlog.stdlib.get_logger(__name__)`, so the field `logger` is where to look."""
+    root = Path(__file__).parents[3]
+    idiom = re.compile(r"^_log = structlog\.stdlib\.get_logger\(__name__\)$", re.MULTILINE)
+    other = [
+        path.relative_to(root).as_posix()
+        for folder in ("common", "operator", "service", "client")
+        for path in (root / folder).rglob("*.py")
+        if "get_logger(" in (text := path.read_text())
+        and (len(idiom.findall(text)), text.count("get_logger(")) != (1, 1)
+    ]
+    assert not other

@@ -1,4 +1,4 @@
-"""What the chaos test regards as a false statement of the status."""
+"""Statements of the status that the chaos test regards as false."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ SPEC = {"replicas": 1, "database": {"secretRef": {"name": "database"}}}
 def resource(generation: int = 2, ready_replicas: int = 1, **statuses: str) -> Object:
     """A SomaBrain whose status and conditions are about generation 2."""
     conditions = [{"type": kind, "status": status, "observedGeneration": 2} for kind, status in statuses.items()]
-    status = {"observedGeneration": 2, "readyReplicas": ready_replicas, "conditions": conditions,
-              "migration": {"jobName": "migrate-1"}}  # fmt: skip
+    status = {
+        "observedGeneration": 2,
+        "readyReplicas": ready_replicas,
+        "conditions": conditions,
+        "migration": {"jobName": "migrate-1"},
+    }
     return {"metadata": {"generation": generation}, "spec": SPEC, "status": status}
 
 
@@ -36,8 +40,10 @@ def test_what_is_so_is_not_called_false() -> None:
 
 def test_ready_of_pods_that_do_not_serve_is_false() -> None:
     assert list(false_statements(replace(TRUE, deployment=deployment(0)))) == [
-        "readyReplicas", "Available=True, and no pod serves", "Ready=True, and it is not",
-    ]  # fmt: skip
+        "readyReplicas",
+        "Available=True, and no pod serves",
+        "Ready=True, and it is not",
+    ]
 
 
 def test_ready_of_an_earlier_generation_is_false_and_nothing_else_of_it_is_judged() -> None:
@@ -48,15 +54,17 @@ def test_ready_of_an_earlier_generation_is_false_and_nothing_else_of_it_is_judge
 def test_a_secret_that_is_gone_and_a_job_that_failed_are_noticed() -> None:
     state = replace(TRUE, secrets=frozenset(), failed_jobs=frozenset({"migrate-1"}))
     assert list(false_statements(state)) == [
-        "ReferencesResolved=True, and a Secret is not there", "Migrated=True, and its Job failed",
-    ]  # fmt: skip
+        "ReferencesResolved=True, and a Secret is not there",
+        "Migrated=True, and its Job failed",
+    ]
 
 
 def test_what_is_called_missing_and_is_there_is_false() -> None:
     brain = resource(ready_replicas=1, Available="False", ReferencesResolved="False")
     assert list(false_statements(replace(TRUE, resource=brain))) == [
-        "Available=False, and pods serve", "ReferencesResolved=False, and all Secrets are there",
-    ]  # fmt: skip
+        "Available=False, and pods serve",
+        "ReferencesResolved=False, and all Secrets are there",
+    ]
 
 
 def test_a_status_that_has_seen_an_edit_is_never_ready_by_what_was_before() -> None:

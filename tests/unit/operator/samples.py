@@ -133,8 +133,18 @@ def conditions(
 
 def job(attempt: int = 1, *, state: str | None = None, ready: int = 0, fingerprint: str = FINGERPRINT) -> Manifest:
     """Return a live migration Job: running, or finished as `state` says (Complete, Failed)."""
-    finished = [{"type": state, "status": "True", "message": "Job has reached the specified backoff limit",
-                 "lastTransitionTime": timestamps.iso(NOW)}] if state else []  # fmt: skip
+    finished = (
+        [
+            {
+                "type": state,
+                "status": "True",
+                "message": "Job has reached the specified backoff limit",
+                "lastTransitionTime": timestamps.iso(NOW),
+            }
+        ]
+        if state
+        else []
+    )
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

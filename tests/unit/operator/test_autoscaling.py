@@ -13,8 +13,12 @@ from somabrain_operator.render.autoscaling import desired_replicas
 from tests.unit.operator.samples import DEPLOYMENT, conditions, migrated, observed, plan, settled, spec
 
 AUTOSCALER = ChildId("HorizontalPodAutoscaler", "quickstart-server")
-SCALED = {"manager": "kube-controller-manager", "operation": "Update", "subresource": "scale",
-          "fieldsV1": {"f:spec": {"f:replicas": {}}}}  # fmt: skip
+SCALED = {
+    "manager": "kube-controller-manager",
+    "operation": "Update",
+    "subresource": "scale",
+    "fieldsV1": {"f:spec": {"f:replicas": {}}},
+}
 EDITED = {key: value for key, value in SCALED.items() if key != "subresource"}
 
 

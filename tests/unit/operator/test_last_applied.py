@@ -114,11 +114,21 @@ def test_a_record_somebody_scribbled_over_counts_for_nothing(content: str) -> No
     assert DEPLOYMENT not in applied(blocked(with_record(before, content)))
 
 
-@pytest.mark.parametrize("change", [
-    {"kind": "Job"}, {"kind": "Secret"}, {"kind": "FutureKind"}, {"kind": 7}, {"kind": "Service"},
-    {"metadata": {"name": "pwn"}}, {"metadata": {"namespace": "kube-system"}}, {"metadata": {"namespace": None}},
-    {"metadata": {"ownerReferences": []}}, {"metadata": "x"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "Job"},
+        {"kind": "Secret"},
+        {"kind": "FutureKind"},
+        {"kind": 7},
+        {"kind": "Service"},
+        {"metadata": {"name": "pwn"}},
+        {"metadata": {"namespace": "kube-system"}},
+        {"metadata": {"namespace": None}},
+        {"metadata": {"ownerReferences": []}},
+        {"metadata": "x"},
+    ],
+)
 def test_only_children_that_can_be_rendered_are_applied_from_the_record(change: dict[str, Any]) -> None:
     """An entry of another kind, name, namespace or owner than any child of the resource has is ignored."""
     before = settled(observed(status=migrated()))
@@ -137,8 +147,12 @@ def test_a_record_without_an_owner_is_not_applied(kind: str) -> None:
     owner = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "name": "quickstart", "controller": True}
     name = "quickstart-server" if kind == "Deployment" else "pwn"
     entry = {"kind": kind, "metadata": {"name": name, "namespace": "demo", "ownerReferences": [owner]}, "spec": {}}
-    metadata: dict[str, Any] = {"name": RECORD.name, "namespace": "demo", "labels": labels("quickstart", "applied"),
-                "annotations": {RENDERED_HASH: "x"}}  # fmt: skip
+    metadata: dict[str, Any] = {
+        "name": RECORD.name,
+        "namespace": "demo",
+        "labels": labels("quickstart", "applied"),
+        "annotations": {RENDERED_HASH: "x"},
+    }
     planted: Manifest = {"kind": "ConfigMap", "metadata": metadata, "data": {"children.json": json.dumps([entry])}}
     assert plan(observed(children=[planted])).apply == plan(observed()).apply
 

@@ -12,7 +12,8 @@ from somabrain_operator.api.v1alpha1.status import MigrationStatus
 from somabrain_operator.kube import timestamps
 from somabrain_operator.kube.names import RENDERED_HASH, RETRY_MIGRATION, child_id, labels
 from somabrain_operator.observe.state import ObservedState
-from somabrain_operator.plan.migration import RETRY, parse_migration_status, without_uncreated_job
+from somabrain_operator.plan.job_attempts import RETRY
+from somabrain_operator.plan.migration import parse_migration_status, without_uncreated_job
 from tests.unit.operator import samples
 from tests.unit.operator.samples import FINGERPRINT, NOW, job, migrated, observed, plan, pod, spec
 
@@ -26,8 +27,16 @@ def kinds(state: ObservedState) -> list[str]:
 
 def failed_once(*, due_in_s: float, **more: str) -> dict[str, Any]:
     due = timestamps.iso(NOW + timedelta(seconds=due_in_s))
-    return {"migration": {"hash": FINGERPRINT, "attempt": 1, "jobName": "quickstart-migrate-x-1",
-                          "lastError": "no role.", "nextAttemptAt": due, **more}}  # fmt: skip
+    return {
+        "migration": {
+            "hash": FINGERPRINT,
+            "attempt": 1,
+            "jobName": "quickstart-migrate-x-1",
+            "lastError": "no role.",
+            "nextAttemptAt": due,
+            **more,
+        }
+    }
 
 
 def record(state: ObservedState) -> MigrationStatus:
@@ -45,8 +54,10 @@ def test_the_first_attempt_is_recorded_with_its_job() -> None:
     """The status names the Job that was started, so that a restarted operator finds it."""
     started = record(observed())
     assert (started.hash, started.attempt, started.job_name) == (
-        FINGERPRINT, 1, f"quickstart-migrate-{FINGERPRINT[:8]}-1",
-    )  # fmt: skip
+        FINGERPRINT,
+        1,
+        f"quickstart-migrate-{FINGERPRINT[:8]}-1",
+    )
 
 
 def test_a_job_at_work_is_waited_for() -> None:
@@ -155,8 +166,13 @@ def test_a_job_deleted_under_way_counts_as_an_attempt() -> None:
 def test_a_pod_that_cannot_start_is_a_failure_with_its_field() -> None:
     """A Job whose image cannot be pulled is a failure, and the message names spec.version."""
     name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
-    stuck = pod("m", component="migrate", ready=False, job_name=name,
-                containers=[samples.waiting("ImagePullBackOff", name="migrate")])  # fmt: skip
+    stuck = pod(
+        "m",
+        component="migrate",
+        ready=False,
+        job_name=name,
+        containers=[samples.waiting("ImagePullBackOff", name="migrate")],
+    )
     planned = plan(observed(spec(version="0.2.0"), jobs=[job()], pods=[stuck]))
     finding = planned.conditions["Migrated"]
     assert (finding.reason, planned.failed) == ("Stuck", True)
@@ -280,8 +296,11 @@ def test_a_job_that_an_earlier_resource_left_is_no_migration_of_this_one(state: 
     """The migration runs once more, under a name that is free, though with Vault an orphaned Job has the same hash."""
     left: list[Any] = [job(1, state=state), job(2, state=state)]
     for each in left:
-        each["metadata"] |= {"ownerReferences": owners, "labels": labels("quickstart", "migrate"),
-                             "annotations": each["metadata"]["annotations"] | {RENDERED_HASH: "x"}}  # fmt: skip
+        each["metadata"] |= {
+            "ownerReferences": owners,
+            "labels": labels("quickstart", "migrate"),
+            "annotations": each["metadata"]["annotations"] | {RENDERED_HASH: "x"},
+        }
     started = plan(observed(jobs=left))
     assert started.conditions["Migrated"].reason == "Running"
     assert [child_id(each).name for each in started.apply if each["kind"] == "Job"] == [f"{JOB_NAME[:-1]}3"]

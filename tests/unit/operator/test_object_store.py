@@ -14,8 +14,13 @@ DEPLOYMENT = ObjectRef("Deployment", "demo", "quickstart-server")
 
 def child(version: int, name: str = "quickstart-server", **spec: Any) -> dict[str, Any]:
     owner = {"kind": "SomaBrain", "name": "quickstart", "uid": "u", "controller": True}
-    metadata = {"namespace": "demo", "name": name, "uid": name, "resourceVersion": str(version),
-                "ownerReferences": [owner]}  # fmt: skip
+    metadata = {
+        "namespace": "demo",
+        "name": name,
+        "uid": name,
+        "resourceVersion": str(version),
+        "ownerReferences": [owner],
+    }
     return {"metadata": metadata, "spec": spec}
 
 
@@ -142,9 +147,16 @@ def test_a_pod_belongs_to_whom_its_label_names_and_is_kept_without_what_nobody_r
     """A pod is assigned by its label, as its owner is a ReplicaSet, and stored without unused fields."""
     cache = ObjectStore()
     labels = {"app.kubernetes.io/instance": "quickstart"}
-    pod: dict[str, Any] = {"metadata": {"namespace": "demo", "name": "p", "resourceVersion": "3", "labels": labels,
-                        "managedFields": [{"manager": "kubelet"}]},
-           "spec": {"nodeName": "n", "containers": [{"name": "server", "image": "i", "env": []}]}}  # fmt: skip
+    pod: dict[str, Any] = {
+        "metadata": {
+            "namespace": "demo",
+            "name": "p",
+            "resourceVersion": "3",
+            "labels": labels,
+            "managedFields": [{"manager": "kubelet"}],
+        },
+        "spec": {"nodeName": "n", "containers": [{"name": "server", "image": "i", "env": []}]},
+    }
     assert enqueued(cache, "Pod", "ADDED", pod) == (KEY,)
     (stored,) = cache.list_for(KEY, "Pod")
     assert stored["spec"] == {"containers": [{"name": "server", "image": "i"}]}

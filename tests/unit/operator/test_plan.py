@@ -35,9 +35,20 @@ def applied(state: ObservedState) -> list[str]:
 def test_the_steps_run_in_the_order_that_makes_them_safe() -> None:
     """References come before pods, the migration before the Deployment, and pruning last."""
     assert [step.__name__ for step in STEPS] == [
-        "pause", "validate_spec", "check_version", "resolve_references", "add_base_objects", "migrate",
-        "add_deployment", "add_autoscaler", "add_disruption_budget_and_network_policy", "add_monitoring", "prune",
-    ]  # fmt: skip
+        "pause",
+        "validate_spec",
+        "check_version",
+        "resolve_references",
+        "add_base_objects",
+        "provision_database",
+        "migrate",
+        "add_deployment",
+        "add_autoscaler",
+        "add_disruption_budget_and_network_policy",
+        "add_mcp",
+        "add_monitoring",
+        "prune",
+    ]
 
 
 def test_a_migrated_resource_gets_all_its_children() -> None:
@@ -209,9 +220,14 @@ def test_an_orphan_that_the_spec_no_longer_has_is_pruned() -> None:
     assert [each.kind for each in planned.delete] == ["HorizontalPodAutoscaler"]
 
 
-@pytest.mark.parametrize("change", [
-    {"labels": {}}, {"annotations": {}}, {"ownerReferences": [{"uid": "x", "kind": "Other", "controller": True}]},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": {}},
+        {"annotations": {}},
+        {"ownerReferences": [{"uid": "x", "kind": "Other", "controller": True}]},
+    ],
+)
 def test_an_object_without_our_marks_is_no_orphan(change: dict[str, Any]) -> None:
     """An object without our labels or our hash, or with another controller, is not adopted."""
     again = orphaned(settled(observed(status=migrated())))
@@ -340,8 +356,11 @@ def test_an_empty_secret_of_settings_is_no_lack() -> None:
 
 def test_another_version_of_vault_s_secrets_rolls_the_pods_and_migrates_again() -> None:
     """Another version of Vault's secrets rolls the pods and migrates: the owner's DSN may have changed."""
-    vault = {"address": "https://vault", "role": "r",
-             "secrets": [{"path": "secret/data/o", "key": "dsn", "file": "SOMABRAIN_OWNER_DSN"}]}  # fmt: skip
+    vault = {
+        "address": "https://vault",
+        "role": "r",
+        "secrets": [{"path": "secret/data/o", "key": "dsn", "file": "SOMABRAIN_OWNER_DSN"}],
+    }
     first, second = (spec(migration={}, vault={**vault, "version": version}) for version in ("1", "2"))
     before, after = plan(observed(first)), plan(observed(second))
     assert before.config_hash != after.config_hash

@@ -15,30 +15,51 @@ CRASH = {
     "lastState": {"terminated": {"exitCode": 2, "reason": "Error", "message": "SOMABRAIN_X is no setting"}},
 }
 KILLED = {
-    "name": "server", "ready": False, "restartCount": 1, "state": {"running": {}},
+    "name": "server",
+    "ready": False,
+    "restartCount": 1,
+    "state": {"running": {}},
     "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": "listening"}},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(
     ("container", "desired", "expected"),
     [
-        (waiting("ImagePullBackOff"), spec(image="a/b:c"),
-         (f"the image {IMAGE} of container server cannot be pulled (ImagePullBackOff); "
-         "correct spec.image or let the node reach the registry.")),
-        (waiting("ErrImagePull"), spec(version="9"),
-         (f"the image {IMAGE} of container server cannot be pulled (ErrImagePull); "
-         "correct spec.version or let the node reach the registry.")),
-        (waiting("ErrImagePull", name="opa"), spec(),
-         (f"the image {IMAGE} of container opa cannot be pulled (ErrImagePull); "
-         "correct spec.opa.image or let the node reach the registry.")),
+        (
+            waiting("ImagePullBackOff"),
+            spec(image="a/b:c"),
+            (
+                f"the image {IMAGE} of container server cannot be pulled (ImagePullBackOff); "
+                "correct spec.image or let the node reach the registry."
+            ),
+        ),
+        (
+            waiting("ErrImagePull"),
+            spec(version="9"),
+            (
+                f"the image {IMAGE} of container server cannot be pulled (ErrImagePull); "
+                "correct spec.version or let the node reach the registry."
+            ),
+        ),
+        (
+            waiting("ErrImagePull", name="opa"),
+            spec(),
+            (
+                f"the image {IMAGE} of container opa cannot be pulled (ErrImagePull); "
+                "correct spec.opa.image or let the node reach the registry."
+            ),
+        ),
         (CRASH, spec(), "container server keeps exiting (exit code 2): SOMABRAIN_X is no setting."),
-        (waiting("CreateContainerConfigError", "secret \"x\" not found"), spec(),
-         'container server cannot start (CreateContainerConfigError): secret "x" not found.'),
+        (
+            waiting("CreateContainerConfigError", 'secret "x" not found'),
+            spec(),
+            'container server cannot start (CreateContainerConfigError): secret "x" not found.',
+        ),
         (waiting("ContainerCreating"), spec(), ""),
         (waiting("PodInitializing"), spec(), ""),
     ],
-)  # fmt: skip
+)
 def test_a_container_that_cannot_run_is_explained(
     container: dict[str, Any], desired: SomaBrainSpec, expected: str
 ) -> None:
@@ -60,11 +81,16 @@ def test_a_pod_without_a_node_is_explained() -> None:
         ({"name": "server", "state": {"running": {}}}, "PostgreSQL cannot be reached", "PostgreSQL cannot be reached."),
         (KILLED, "", "container server was restarted (OOMKilled, exit code 137)."),
         ({"name": "server", "state": {"running": {}}}, "", "it is starting."),
-        (waiting("ErrImagePull"), "PostgreSQL cannot be reached",
-         (f"the image {IMAGE} of container server cannot be pulled (ErrImagePull); "
-         "correct spec.image: it is not set, and the registry has no image of the operator's own version.")),
+        (
+            waiting("ErrImagePull"),
+            "PostgreSQL cannot be reached",
+            (
+                f"the image {IMAGE} of container server cannot be pulled (ErrImagePull); "
+                "correct spec.image: it is not set, and the registry has no image of the operator's own version."
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_why_a_pod_does_not_serve(container: dict[str, Any], report: str, expected: str) -> None:
     """A container's failure comes before the server's own report, and that before the last termination."""
     assert not_ready_reason(pod("p", ready=False, containers=[container]), spec(), report) == expected

@@ -12,11 +12,21 @@ from somabrain_operator.api.v1alpha1.quantity import quantity_value
 @pytest.mark.parametrize(
     ("written", "value"),
     [
-        (1, "1"), ("1000m", "1"), ("1.5", "1.5"), (".5", "0.5"), ("1Ki", "1024"), ("1Gi", "1073741824"),
-        ("1024Mi", "1073741824"), ("1G", "1000000000"), ("1e3", "1000"), ("2E", "2000000000000000000"),
-        ("1k", "1000"), ("100n", "0.0000001"), ("5u", "0.000005"),
+        (1, "1"),
+        ("1000m", "1"),
+        ("1.5", "1.5"),
+        (".5", "0.5"),
+        ("1Ki", "1024"),
+        ("1Gi", "1073741824"),
+        ("1024Mi", "1073741824"),
+        ("1G", "1000000000"),
+        ("1e3", "1000"),
+        ("2E", "2000000000000000000"),
+        ("1k", "1000"),
+        ("100n", "0.0000001"),
+        ("5u", "0.000005"),
     ],
-)  # fmt: skip
+)
 def test_a_quantity_has_its_value(written: int | str, value: str) -> None:
     """Quantities are parsed as in k8s.io/apimachinery/pkg/api/resource.Quantity."""
     assert quantity_value(written) == Decimal(value)

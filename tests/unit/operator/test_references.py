@@ -82,8 +82,10 @@ def test_only_another_state_than_the_one_read_is_stale() -> None:
         for deleted in (False, True)
     }
     assert {each for each, is_stale in stale.items() if is_stale} == {
-        (SHARED_TARGET, 6, False), (SHARED_TARGET, 6, True), *((OWN_TARGET, version, False) for version in (4, 5, 6)),
-    }  # fmt: skip
+        (SHARED_TARGET, 6, False),
+        (SHARED_TARGET, 6, True),
+        *((OWN_TARGET, version, False) for version in (4, 5, 6)),
+    }
     assert not tracked.is_stale(A, Target("Secret", "demo", "other"), 9, deleted=False)
 
 
@@ -95,7 +97,7 @@ def test_of_two_reads_of_one_object_the_older_counts() -> None:
 
 
 def test_contents_are_not_kept() -> None:
-    """What is tracked has no secret in it."""
+    """A tracked reference has no secret in it."""
     tracked = TrackedReferences()
     tracked.track(A, "u", (read(OWN, 6),))
     assert "hunter22" not in repr(vars(tracked))

@@ -23,7 +23,7 @@ def test_equal_schemas_lack_nothing() -> None:
 
 
 def test_fields_and_enumerated_values_are_named() -> None:
-    """What an older schema lacks is named by its path."""
+    """A field that an older schema lacks is named by its path."""
     assert list(missing_fields(NEWER, OLDER)) == ["items[].type=B", "items[].note", "count"]
 
 

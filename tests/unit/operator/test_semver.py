@@ -13,9 +13,19 @@ from somabrain_operator.observe.state import ObservedState
 from tests.unit.operator.samples import migrated, observed, plan, settled, spec
 
 ASCENDING = (
-    "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1",
-    "1.0.0", "1.0.1", "1.2.0", "1.10.0", "2.0.0",
-)  # fmt: skip
+    "1.0.0-alpha",
+    "1.0.0-alpha.1",
+    "1.0.0-alpha.beta",
+    "1.0.0-beta",
+    "1.0.0-beta.2",
+    "1.0.0-beta.11",
+    "1.0.0-rc.1",
+    "1.0.0",
+    "1.0.1",
+    "1.2.0",
+    "1.10.0",
+    "2.0.0",
+)
 
 
 @pytest.mark.parametrize(("older", "newer"), tuple(pairwise(ASCENDING)))

@@ -167,7 +167,7 @@ def test_a_paused_resource_stalls_only_if_a_change_waits() -> None:
 
 
 def test_a_lesser_fault_leaves_a_resource_ready_and_not_stalled() -> None:
-    """What serves as specified is done, whatever else Degraded names."""
+    """A resource that serves as specified is done, whatever else Degraded names."""
     state = serving(replicas=2)
     assert outlook(replace(state, pods=(pod("p0", image=IMAGE), pod("p1", image=IMAGE)))) == "Ready"
     hibernated = serving(replicas=0)

@@ -54,10 +54,17 @@ def test_a_service_that_serves_is_ready_and_nothing_else_is_wrong() -> None:
     """A serving resource is ready, valid, migrated and available; not progressing, degraded or paused."""
     reported = conditions(serving())
     assert {kind: each["status"] for kind, each in reported.items()} == {
-        "Ready": "True", "ConfigValid": "True", "ReferencesResolved": "True", "Migrated": "True",
-        "Available": "True", "Progressing": "False", "Degraded": "False", "Paused": "False",
-        "Reconciling": "False", "Stalled": "False",
-    }  # fmt: skip
+        "Ready": "True",
+        "ConfigValid": "True",
+        "ReferencesResolved": "True",
+        "Migrated": "True",
+        "Available": "True",
+        "Progressing": "False",
+        "Degraded": "False",
+        "Paused": "False",
+        "Reconciling": "False",
+        "Stalled": "False",
+    }
     assert reported["Ready"]["message"] == "1 of 1 pods serve."
 
 
@@ -65,8 +72,12 @@ def test_numbers_selector_and_endpoint_are_those_of_the_deployment() -> None:
     """The status has the numbers, the selector and the endpoint that autoscalers and clients read."""
     status = render_status(plan(serving(replicas=2)), serving(replicas=2).children)
     assert {key: status[key] for key in ("replicas", "readyReplicas", "updatedReplicas", "phase", "version")} == {
-        "replicas": 2, "readyReplicas": 2, "updatedReplicas": 2, "phase": "Ready", "version": "0.2.0",
-    }  # fmt: skip
+        "replicas": 2,
+        "readyReplicas": 2,
+        "updatedReplicas": 2,
+        "phase": "Ready",
+        "version": "0.2.0",
+    }
     assert status["endpoint"] == "dns:///quickstart-headless.demo.svc:50052"
     assert "app.kubernetes.io/instance=quickstart" in str(status["selector"])
 
@@ -90,8 +101,10 @@ def test_one_pod_of_two_down_is_available_and_degraded() -> None:
     state = replace(state, pods=(pod("p0"), pod("p1", ready=False, containers=[RUNNING])), reports={"p1": "No disk."})
     reported = conditions(state)
     assert (reported["Available"]["status"], reported["Degraded"]["status"], reported["Ready"]["status"]) == (
-        "True", "True", "False",
-    )  # fmt: skip
+        "True",
+        "True",
+        "False",
+    )
     assert reported["Degraded"]["message"] == "Pod p1: No disk."
 
 
@@ -119,8 +132,11 @@ def test_a_missing_secret_leaves_what_serves_available() -> None:
     missing = replace(state, references=tuple(replace(each, exists=False, digests={}) for each in state.references))
     reported = conditions(missing)
     assert {kind: reported[kind]["status"] for kind in ("Available", "ReferencesResolved", "Ready", "Degraded")} == {
-        "Available": "True", "ReferencesResolved": "False", "Ready": "False", "Degraded": "True",
-    }  # fmt: skip
+        "Available": "True",
+        "ReferencesResolved": "False",
+        "Ready": "False",
+        "Degraded": "True",
+    }
     assert reported["Migrated"]["status"] == "Unknown"
 
 
@@ -146,8 +162,11 @@ def test_a_failed_migration_leaves_the_old_pods_serving() -> None:
     state = replace(changed, jobs=(job(state="Failed", fingerprint=fingerprint),), pods=(*before.pods, dead))
     reported = conditions(state)
     assert {kind: reported[kind]["status"] for kind in ("Migrated", "Degraded", "Available", "Ready")} == {
-        "Migrated": "False", "Degraded": "True", "Available": "True", "Ready": "False",
-    }  # fmt: skip
+        "Migrated": "False",
+        "Degraded": "True",
+        "Available": "True",
+        "Ready": "False",
+    }
     assert "no such role." in reported["Migrated"]["message"]
 
 
@@ -188,13 +207,19 @@ def test_a_paused_resource_that_serves_is_ready_and_paused() -> None:
 
 def test_a_start_is_progress_and_no_fault() -> None:
     """Pods that are merely starting are Progressing, not Degraded."""
-    state = deployed(serving(), readyReplicas=0, conditions=[{"type": "Progressing", "status": "True",
-                                                             "reason": "ReplicaSetUpdated"}])  # fmt: skip
+    state = deployed(
+        serving(),
+        readyReplicas=0,
+        conditions=[{"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}],
+    )
     state = replace(state, pods=(pod("p0", ready=False, containers=[waiting("ContainerCreating")]),))
     reported = conditions(state)
     assert {kind: reported[kind]["status"] for kind in ("Ready", "Progressing", "Degraded", "Available")} == {
-        "Ready": "False", "Progressing": "True", "Degraded": "False", "Available": "False",
-    }  # fmt: skip
+        "Ready": "False",
+        "Progressing": "True",
+        "Degraded": "False",
+        "Available": "False",
+    }
     assert reported["Available"]["message"] == "No pod serves. Pod p0: it is starting."
 
 
@@ -230,8 +255,10 @@ def test_no_replicas_is_hibernation_and_no_fault() -> None:
     state = serving(replicas=0)
     reported = conditions(state)
     assert (reported["Available"]["reason"], reported["Ready"]["status"], reported["Degraded"]["status"]) == (
-        "Hibernated", "True", "False",
-    )  # fmt: skip
+        "Hibernated",
+        "True",
+        "False",
+    )
     assert render_status(plan(state), state.children)["phase"] == "Hibernated"
 
 
@@ -245,10 +272,13 @@ def test_a_transition_time_stands_while_the_status_stands() -> None:
     """lastTransitionTime changes with a condition's status, not with its message."""
     state = serving()
     earlier = "2026-01-01T00:00:00Z"
-    remembered = {**migrated(), "conditions": [
-        {"type": "Ready", "status": "True", "lastTransitionTime": earlier},
-        {"type": "Available", "status": "False", "lastTransitionTime": earlier},
-    ]}  # fmt: skip
+    remembered = {
+        **migrated(),
+        "conditions": [
+            {"type": "Ready", "status": "True", "lastTransitionTime": earlier},
+            {"type": "Available", "status": "False", "lastTransitionTime": earlier},
+        ],
+    }
     reported = conditions(replace(state, brain=replace(state.brain, status=remembered)))
     assert reported["Ready"]["lastTransitionTime"] == earlier
     assert reported["Available"]["lastTransitionTime"] == "2026-01-02T03:04:05Z"

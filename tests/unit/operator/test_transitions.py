@@ -55,11 +55,20 @@ DOWN = "False NoPodReady No pod serves."
         (status(Progressing="True RollingOut x"), status(Progressing="False RolledOut x"), ()),
     ],
     ids=[
-        "a new resource does not serve yet", "it serves", "it serves with more pods", "no pod serves, said once",
-        "a new resource that fails", "it serves, said once", "a new resource is migrated", "an upgrade is migrated",
-        "it is mended", "not looked at", "looked at again", "a condition that is not told",
+        "a new resource does not serve yet",
+        "it serves",
+        "it serves with more pods",
+        "no pod serves, said once",
+        "a new resource that fails",
+        "it serves, said once",
+        "a new resource is migrated",
+        "an upgrade is migrated",
+        "it is mended",
+        "not looked at",
+        "looked at again",
+        "a condition that is not told",
     ],
-)  # fmt: skip
+)
 def test_a_transition_is_told_once(before: Any, after: Any, expected: tuple[tuple[str, bool], ...]) -> None:
     """A transition gives one event; it is a warning if a person may have to act."""
     assert tuple((each.reason, each.warning) for each in transitions(before, after)) == expected

@@ -152,7 +152,7 @@ async def test_a_key_that_is_gone_does_not_come_back() -> None:
 
 
 async def test_the_echo_of_a_write_is_no_news() -> None:
-    """Whether an event is our own write is checked once the key is idle: it may come before the write's response."""
+    """An event is compared with our own writes once the key is idle: it may come before the write's response."""
     reconciled: Counter[Key] = Counter()
     written = False
 

@@ -9,7 +9,7 @@ import pytest
 
 from vocabulary.count import components, floors, report
 from vocabulary.names import docstrings_of, names_of, words_of
-from vocabulary.rules import banned, phrased, read_rules
+from vocabulary.rules import banned, begun, phrased, read_rules
 
 GLOSSARY = """
 ## Words that no name uses
@@ -23,6 +23,12 @@ GLOSSARY = """
 | phrases | write |
 | --- | --- |
 | `is none` | is not a ... |
+
+## Words that no docstring begins with
+
+| words | write |
+| --- | --- |
+| `What` | the noun |
 """
 SOURCE = '''"""Whoever reads this."""
 LIMIT = 1
@@ -58,9 +64,13 @@ def test_names_and_docstrings_of_a_module_are_read() -> None:
     tree = ast.parse(SOURCE)
     names = {(name.kind, name.text) for name in names_of(Path("relaying.py"), tree)}
     assert names == {
-        ("module", "relaying"), ("constant", "LIMIT"), ("class", "Relay"), ("field", "size"), ("function", "__init__"),
+        ("module", "relaying"),
+        ("constant", "LIMIT"),
+        ("class", "Relay"),
+        ("field", "size"),
+        ("function", "__init__"),
         ("field", "told"),
-    }  # fmt: skip
+    }
     texts = {docstring.text for docstring in docstrings_of(Path("relaying.py"), tree)}
     assert texts == {"Whoever reads this.", "The limit.", "Its size."}
 
@@ -72,6 +82,9 @@ def test_a_breach_is_named_with_its_remedy() -> None:
     assert list(banned("a.py:3: field", "toldest", words)) == []
     assert list(phrased("a.py:1", "A URL that is\nnone.", phrases)) == ["a.py:1: says 'is none'; write is not a ..."]
     assert list(phrased("a.py:1", "`x is None`", phrases)) == []
+    beginnings = read_rules(GLOSSARY, "beginnings")
+    assert list(begun("a.py:1", "What it is.", beginnings)) == ["a.py:1: begins with 'What'; write the noun"]
+    assert list(begun("a.py:1", "Whatever it is, and what for.", beginnings)) == []
 
 
 def test_a_glossary_without_rules_is_an_error() -> None:

@@ -20,7 +20,7 @@ from somabrain_service.domain.token_vectors import NO_TOKEN_VECTORS
 from somabrain_service.encoders.protocols import LEXICAL, EncoderUnavailable
 from somabrain_service.store.records import NewMemory, TokenRecord, token_record
 
-log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,6 @@ async def encode(context: AppContext, encoder_id: str, texts: Sequence[str]) -> 
     try:
         encoded = await context.encoder(encoder_id).encode_texts(texts)
     except EncoderUnavailable:
-        log.warning("stored without a vector", encoder=encoder_id, texts=len(texts), exc_info=True)
+        _log.warning("stored without a vector", encoder=encoder_id, texts=len(texts), exc_info=True)
         return [Vectors()] * len(texts)
     return [Vectors(each.vector, token_record(text, each.tokens)) for text, each in zip(texts, encoded, strict=True)]

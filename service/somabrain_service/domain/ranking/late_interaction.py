@@ -65,7 +65,7 @@ class Shortlist:
 
 @dataclass(frozen=True)
 class QueryWords:
-    """What is asked for: the weight of each word piece, float64[t], and the words of the query, in lower case.
+    """A query's part in late interaction: weights of word pieces, float64[t], and the query's words in lower case.
 
     `has_terms`: the words were also compared by BM25.
     """

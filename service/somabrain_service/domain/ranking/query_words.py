@@ -8,23 +8,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from somabrain_service.domain.analyzer import Analyzer
+from somabrain_service.domain.analyzer import Analyzer, Span
 from somabrain_service.domain.ranking.bm25 import Floats
 from somabrain_service.domain.ranking.late_interaction import STOP_WORD_WEIGHT, QueryWords
 from somabrain_service.domain.recall import WordMatch
 from somabrain_service.domain.token_vectors import QueryTokens
 
-Span = tuple[int, int]
-
 
 def query_words(analyzer: Analyzer, query: str, tokens: QueryTokens, idf: Mapping[str, float]) -> QueryWords:
     """Return the weight of each word piece: the idf of its word's rarest term, by `idf` of all terms of the query.
 
+    In scripts without spaces that is the rarer of the two pairs of characters that a character is in.
     A piece without a term, as of a stop word, weighs STOP_WORD_WEIGHT.
     """
-    spans = analyzer.word_spans(query)
+    in_context = analyzer.words_in_context(query)
+    spans = [span for span, _ in in_context]
     words = [query[first:end] for first, end in spans]
-    weights = [max((idf[term] for term in analyzer.terms(word) if term in idf), default=0.0) for word in words]
+    weights = [
+        max((idf[term] for term in analyzer.terms(context) if term in idf), default=0.0) for _, context in in_context
+    ]
     of_piece = [_word_at(spans, int(first)) for first, _ in tokens.spans]
     return QueryWords(
         weights=np.array([(0.0 if n is None else weights[n]) or STOP_WORD_WEIGHT for n in of_piece]),

@@ -18,7 +18,7 @@ from somabrain_service.domain.namespace import Namespace
 from somabrain_service.store.index_source import IndexSource
 from somabrain_service.store.search_index.index import SearchIndex
 
-log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 MAX_CATCH_UP_CHANGES = 2_000
 """Maximum changes applied within one call; beyond them the index is loaded again in the background."""
@@ -35,7 +35,7 @@ class IndexEntry:
     unchanged: Namespace | None = None
     """The namespace, if the last call saw it at the index's version: the next one may assume that. None: doubted."""
     tokens_requested: bool = False
-    """Whether a call needed the token vectors, and they were not in memory."""
+    """True once a call needed the token vectors, and they were not in memory."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _changed: set[int] | None = None
     """Memories that changed since loading of token vectors began; None: it is not going on."""
@@ -79,7 +79,7 @@ class IndexEntry:
             # It waits for the searches at work.
             await asyncio.to_thread(self.index.apply, ids, index_rows, target, token_rows)
         except RuntimeError:  # a fault of the kernel, after which the index is in an unknown state
-            log.exception("search index not updated")
+            _log.exception("search index not updated")
             return False
         if self._changed is not None:
             self._changed.update(ids)

@@ -31,7 +31,7 @@ from somabrain_service.store.search_index.index import SearchIndex
 from somabrain_service.store.search_index.threads import SearchThreads
 from somabrain_service.store.tasks import TaskSet
 
-log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 LOAD_PAGE_SIZE = 2_000
 """Number of memories per query while loading."""
@@ -203,10 +203,10 @@ class SearchIndexManager:
                         return
         except SomaBrainError as exc:
             # PostgreSQL answers meanwhile, and the next call requests the index again.
-            log.warning("search index not loaded", reason=exc.message)
+            _log.warning("search index not loaded", reason=exc.message)
             return
         except RuntimeError:  # a fault of the kernel
-            log.exception("search index not loaded")
+            _log.exception("search index not loaded")
             return
         self._entries[key] = entry = IndexEntry(index, time.monotonic())
         self._evict_to_budget(key)
@@ -231,9 +231,9 @@ class SearchIndexManager:
                     if has_headroom() and namespace.version >= begun_at.version:
                         await entry.load_tokens(source, has_headroom)
             except SomaBrainError as exc:
-                log.warning("token vectors not loaded", reason=exc.message)
+                _log.warning("token vectors not loaded", reason=exc.message)
             except RuntimeError:  # a fault of the kernel
-                log.exception("token vectors not loaded")
+                _log.exception("token vectors not loaded")
                 self.drop(*key)
             finally:
                 entry.end_token_load()
@@ -244,7 +244,7 @@ class SearchIndexManager:
         return others + max(entry.index.token_bytes, entry.expected_token_bytes) <= self._budget_bytes
 
     def _mark_oversized(self, key: Key, index: SearchIndex) -> None:
-        log.info("search index exceeds budget", memories=index.memories, budget_bytes=self._budget_bytes)
+        _log.info("search index exceeds budget", memories=index.memories, budget_bytes=self._budget_bytes)
         self._oversized[key] = index.memories
         if len(self._oversized) > MAX_OVERSIZED:
             self._oversized.popitem(last=False)

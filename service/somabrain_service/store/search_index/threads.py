@@ -17,7 +17,7 @@ from somabrain_service.domain.token_vectors import QueryTokens
 from somabrain_service.store.records import Search
 from somabrain_service.store.search_index.index import SearchIndex
 
-log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 MAX_INLINE_MEMORIES = 20_000
 """Maximum memories of an index that is searched by the event loop itself: that takes up to a millisecond, and the way
@@ -48,7 +48,7 @@ class SearchThreads:
             return await loop.run_in_executor(self._executor, index.rank, namespace, search, now)
         except RuntimeError:  # a fault of the kernel; the index stays, because a search does not change it
             self.failures += 1
-            log.exception("search in memory failed", effect="PostgreSQL searches")
+            _log.exception("search in memory failed", effect="PostgreSQL searches")
             return None
 
     async def shortlist(

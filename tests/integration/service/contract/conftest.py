@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import grpc.aio
 import pytest
@@ -21,7 +22,7 @@ from tests.integration.service.service_process import ServiceProcess
 
 @dataclass(frozen=True)
 class Refused:
-    """What a call was refused with."""
+    """Error of a refused call."""
 
     code: grpc.StatusCode
     message: str
@@ -39,9 +40,13 @@ class Caller:
     parent: str = ""
 
     async def call(self, method: str, request: Message) -> Message:
+        """Return the answer of a call, of a stream the first."""
         for stub in (memories.MemoryServiceStub(self.channel), namespaces.NamespaceServiceStub(self.channel)):
             if rpc := getattr(stub, method, None):
-                answer: Message = await rpc(request, metadata=(("authorization", f"Bearer {self.token}"),))
+                call: Any = rpc(request, metadata=(("authorization", f"Bearer {self.token}"),))
+                streams = isinstance(call, grpc.aio.UnaryStreamCall)
+                answer: Message = await call.read() if streams else await call
+                call.cancel()
                 return answer
         raise AssertionError(f"no method {method}")
 

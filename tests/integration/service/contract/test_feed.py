@@ -89,8 +89,10 @@ async def test_the_memory_comes_when_asked_and_forgetting_is_an_event_without_on
         await client.forget(forgotten.name)
         events = await watching
         assert [(change.type.name, change.name) for change in events] == [
-            ("REMEMBERED", memory.name), ("REMEMBERED", forgotten.name), ("FORGOTTEN", forgotten.name),
-        ]  # fmt: skip
+            ("REMEMBERED", memory.name),
+            ("REMEMBERED", forgotten.name),
+            ("FORGOTTEN", forgotten.name),
+        ]
         assert events[0].memory == memory
         assert events[2].memory is None
         assert [change.memory for change in await changes(client, namespace, cursor, 3)] == [None, None, None]
@@ -272,8 +274,9 @@ async def test_an_export_and_a_watch_from_its_cursor_are_everything_once(
         assert {page.cursor for page in rest} == {first.cursor}
         events = await changes(client, namespace, first.cursor, 2)
         assert [(change.type.name, change.name) for change in events] == [
-            ("REMEMBERED", late.name), ("FORGOTTEN", memories[-1].name),
-        ]  # fmt: skip
+            ("REMEMBERED", late.name),
+            ("FORGOTTEN", memories[-1].name),
+        ]
         chosen = [page async for page in client.export(namespace, where=Filter(labels={"n": "1"}))]
         assert [item.memory for page in chosen for item in page.memories] == memories[1:-1:2]
         for sent in (first.resume_token[:-4] + "AAAA", chosen[0].resume_token, first.cursor):

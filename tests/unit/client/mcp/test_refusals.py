@@ -31,10 +31,15 @@ def refused(fields: dict[str, str], message: str, retry_after_s: float | None = 
 @pytest.mark.parametrize(
     ("field", "argument"),
     [
-        ("memory.text", "text"), ("top_k", "limit"), ("page_size", "limit"), ("filter.sessions", "sessions"),
-        ("parent", "namespace"), ("memory.key", "new_key"), ("query", "query"),
+        ("memory.text", "text"),
+        ("top_k", "limit"),
+        ("page_size", "limit"),
+        ("filter.sessions", "sessions"),
+        ("parent", "namespace"),
+        ("memory.key", "new_key"),
+        ("query", "query"),
     ],
-)  # fmt: skip
+)
 def test_the_fields_of_the_contract_are_told_as_arguments(field: str, argument: str) -> None:
     error = refused({field: "is too long; shorten it"}, f"{field}: is too long; shorten it", 1.5)
     assert call_message(error) == (
@@ -71,12 +76,22 @@ def test_a_memory_is_given_by_name_or_key() -> None:
 @pytest.mark.parametrize(
     ("host", "accepted"),
     [
-        ("127.0.0.1:8090", True), ("localhost", False), ("localhost:80", True), ("[::1]:1", True),
-        ("memory.example.com", True), ("MEMORY.EXAMPLE.COM", True), ("memory.example.com:8443", False),
-        ("mcp.svc:8090", True), ("mcp.svc", False), ("evil.example", False), ("localhost:80.evil.example", False),
-        ("localhost:evil", False), ("", False), (None, False),
+        ("127.0.0.1:8090", True),
+        ("localhost", False),
+        ("localhost:80", True),
+        ("[::1]:1", True),
+        ("memory.example.com", True),
+        ("MEMORY.EXAMPLE.COM", True),
+        ("memory.example.com:8443", False),
+        ("mcp.svc:8090", True),
+        ("mcp.svc", False),
+        ("evil.example", False),
+        ("localhost:80.evil.example", False),
+        ("localhost:evil", False),
+        ("", False),
+        (None, False),
     ],
-)  # fmt: skip
+)
 def test_hosts(host: str | None, accepted: bool) -> None:
     """Loopback with any port, the public URL's, and those that are listed."""
     origin = accepted_origins(("mcp.svc:*",), (), "https://memory.example.com/mcp", loopback=False)
@@ -86,11 +101,16 @@ def test_hosts(host: str | None, accepted: bool) -> None:
 @pytest.mark.parametrize(
     ("origin", "on_loopback", "elsewhere"),
     [
-        (None, True, True), ("https://memory.example.com", True, True), ("http://localhost:3000", True, False),
-        ("https://console.example.com", True, True), ("null", False, False), ("https://evil.example", False, False),
-        ("http://memory.example.com", False, False), ("http://localhost.evil.example:1", False, False),
+        (None, True, True),
+        ("https://memory.example.com", True, True),
+        ("http://localhost:3000", True, False),
+        ("https://console.example.com", True, True),
+        ("null", False, False),
+        ("https://evil.example", False, False),
+        ("http://memory.example.com", False, False),
+        ("http://localhost.evil.example:1", False, False),
     ],
-)  # fmt: skip
+)
 def test_origins(origin: str | None, on_loopback: bool, elsewhere: bool) -> None:
     """The public URL's and those that are listed, and on a loopback host those of loopback."""
     for loopback, accepted in ((True, on_loopback), (False, elsewhere)):
@@ -122,12 +142,15 @@ def exchanged(**claims: object) -> str:
 @pytest.mark.parametrize(
     ("token", "error"),
     [
-        (exchanged(), None), (exchanged(scope=""), None), ("opaque", None),
-        (exchanged(sub="eve"), "another subject or tenant"), (exchanged(tenant="b"), "another subject or tenant"),
+        (exchanged(), None),
+        (exchanged(scope=""), None),
+        ("opaque", None),
+        (exchanged(sub="eve"), "another subject or tenant"),
+        (exchanged(tenant="b"), "another subject or tenant"),
         (exchanged(scope="memory.read memory.write"), r"more scopes \(memory.write\)"),
         (exchanged(scope=["memory.admin"]), r"more scopes \(memory.admin\)"),
     ],
-)  # fmt: skip
+)
 def test_an_exchanged_token_is_of_the_caller_and_no_more(token: str, error: str | None) -> None:
     claims = TokenClaims(AuthSettings(tenant_claim="/tenant", scope_claim="/scope"))
     identity = Identity("ada", "a", "https://id.example", frozenset({"memory.read"}), time.time() + 60)

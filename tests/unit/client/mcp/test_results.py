@@ -26,9 +26,24 @@ PLAIN = Memory(
     "namespaces/n/memories/1", "text", MemoryKind.EPISODIC, "", None, "", {}, NOW, NOW, NOW, 0.5, None, False, 1, "e"
 )
 FULL = Memory(
-    "namespaces/n/memories/2", "text", MemoryKind.SEMANTIC, "s", 0, "alice", {"a": "b"}, NOW, NOW + timedelta(1),
-    NOW + timedelta(2), 0.9, NOW + timedelta(9), True, 3, "e", "key", "index",
-)  # fmt: skip
+    "namespaces/n/memories/2",
+    "text",
+    MemoryKind.SEMANTIC,
+    "s",
+    0,
+    "alice",
+    {"a": "b"},
+    NOW,
+    NOW + timedelta(1),
+    NOW + timedelta(2),
+    0.9,
+    NOW + timedelta(9),
+    True,
+    3,
+    "e",
+    "key",
+    "index",
+)
 NEUTRAL = Breakdown(0, 0, 0, 0, 1, 1)
 PARTS = Breakdown(0.1234567, 1, 0.2, 0.3, 0.9, 1.1, 0.4, 0.5, 0.6, 1.2, True)
 
@@ -36,8 +51,11 @@ PARTS = Breakdown(0.1234567, 1, 0.2, 0.3, 0.9, 1.1, 0.4, 0.5, 0.6, 1.2, True)
 def test_defaults_are_left_out() -> None:
     """A plain memory has its name, text, time and etag; a full one every field of the schema."""
     assert results.memory_result(PLAIN) == {
-        "name": "namespaces/n/memories/1", "text": "text", "event_time": "2026-01-02T03:04:05+00:00", "etag": "e",
-    }  # fmt: skip
+        "name": "namespaces/n/memories/1",
+        "text": "text",
+        "event_time": "2026-01-02T03:04:05+00:00",
+        "etag": "e",
+    }
     assert results.memory_result(FULL).keys() == results.MEMORY_SCHEMA["properties"].keys()
     assert results.memory_result(FULL)["session_position"] == 0
 
@@ -47,9 +65,18 @@ def test_every_part_of_a_score_that_counts_is_shown() -> None:
     hits = results.recall_result(found)["hits"]
     assert hits[0]["breakdown"] == {}
     assert hits[1]["breakdown"] == {
-        "lexical": 0.123457, "lexical_relative": 1, "dense": 0.2, "contiguity": 0.3, "recency": 0.9, "salience": 1.1,
-        "match": 0.4, "meaning": 0.5, "question": 0.6, "speaker": 1.2, "truncated": True,
-    }  # fmt: skip
+        "lexical": 0.123457,
+        "lexical_relative": 1,
+        "dense": 0.2,
+        "contiguity": 0.3,
+        "recency": 0.9,
+        "salience": 1.1,
+        "match": 0.4,
+        "meaning": 0.5,
+        "question": 0.6,
+        "speaker": 1.2,
+        "truncated": True,
+    }
 
 
 def test_results_match_their_schemas() -> None:

@@ -16,9 +16,12 @@ META = {
     "io.modelcontextprotocol/clientCapabilities": {},
 }
 HEADERS = {
-    "Content-Type": "application/json", "Accept": "application/json, text/event-stream",
-    "MCP-Protocol-Version": VERSION, "Mcp-Method": "tools/call", "Mcp-Name": "recall",
-}  # fmt: skip
+    "Content-Type": "application/json",
+    "Accept": "application/json, text/event-stream",
+    "MCP-Protocol-Version": VERSION,
+    "Mcp-Method": "tools/call",
+    "Mcp-Name": "recall",
+}
 PARAMS = {"name": "recall", "arguments": {"query": "tea"}, "_meta": META}
 REQUEST = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": PARAMS}
 
@@ -45,17 +48,29 @@ def test_a_usual_call_is_read_in_both_revisions() -> None:
 @pytest.mark.parametrize(
     "request_or_headers",
     [
-        b"{", b"[]", b"null", b"\xff",
-        {**REQUEST, "jsonrpc": "1.0"}, {**REQUEST, "method": "tools/list"}, {**REQUEST, "unusual": 1},
-        {**REQUEST, "id": None}, {**REQUEST, "id": True}, {**REQUEST, "id": 1.5}, {**REQUEST, "params": []},
-        {name: value for name, value in REQUEST.items() if name != "id"}, [REQUEST],
-        {**REQUEST, "params": {**PARAMS, "task": {}}}, {**REQUEST, "params": {**PARAMS, "name": 1}},
-        {**REQUEST, "params": {**PARAMS, "arguments": []}}, {**REQUEST, "params": {"name": "recall", "_meta": META}},
-        {**REQUEST, "params": {**PARAMS, "_meta": {}}}, {**REQUEST, "params": {**PARAMS, "_meta": None}},
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff",
+        {**REQUEST, "jsonrpc": "1.0"},
+        {**REQUEST, "method": "tools/list"},
+        {**REQUEST, "unusual": 1},
+        {**REQUEST, "id": None},
+        {**REQUEST, "id": True},
+        {**REQUEST, "id": 1.5},
+        {**REQUEST, "params": []},
+        {name: value for name, value in REQUEST.items() if name != "id"},
+        [REQUEST],
+        {**REQUEST, "params": {**PARAMS, "task": {}}},
+        {**REQUEST, "params": {**PARAMS, "name": 1}},
+        {**REQUEST, "params": {**PARAMS, "arguments": []}},
+        {**REQUEST, "params": {"name": "recall", "_meta": META}},
+        {**REQUEST, "params": {**PARAMS, "_meta": {}}},
+        {**REQUEST, "params": {**PARAMS, "_meta": None}},
         {**REQUEST, "params": {**PARAMS, "_meta": {**META, "io.modelcontextprotocol/clientCapabilities": 1}}},
         {**REQUEST, "params": {**PARAMS, "_meta": {**META, "io.modelcontextprotocol/protocolVersion": "1999-01-01"}}},
     ],
-)  # fmt: skip
+)
 def test_an_unusual_body_is_left_to_the_sdk(request_or_headers: object) -> None:
     assert parse(request_or_headers) is None
 
@@ -63,12 +78,20 @@ def test_an_unusual_body_is_left_to_the_sdk(request_or_headers: object) -> None:
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Content_Type": "text/plain"}, {"Content_Type": None}, {"Accept": "text/html"}, {"Accept": None},
-        {"MCP_Protocol_Version": None}, {"MCP_Protocol_Version": "2024-11-05"}, {"MCP_Protocol_Version": "1999-01-01"},
-        {"Mcp_Method": "tools/list"}, {"Mcp_Method": None}, {"Mcp_Name": "forget"}, {"Mcp_Name": None},
+        {"Content_Type": "text/plain"},
+        {"Content_Type": None},
+        {"Accept": "text/html"},
+        {"Accept": None},
+        {"MCP_Protocol_Version": None},
+        {"MCP_Protocol_Version": "2024-11-05"},
+        {"MCP_Protocol_Version": "1999-01-01"},
+        {"Mcp_Method": "tools/list"},
+        {"Mcp_Method": None},
+        {"Mcp_Name": "forget"},
+        {"Mcp_Name": None},
         {"Mcp_Param_Query": "tea"},
     ],
-)  # fmt: skip
+)
 def test_unusual_headers_are_left_to_the_sdk(headers: dict[str, str | None]) -> None:
     assert parse(REQUEST, **headers) is None
 

@@ -1,4 +1,4 @@
-"""What each word piece of a query weighs, and which words met."""
+"""Weights of a query's word pieces, and the words that met."""
 
 from __future__ import annotations
 
@@ -32,14 +32,19 @@ def test_every_piece_weighs_as_much_as_its_word() -> None:
     assert words.has_terms
 
 
-@pytest.mark.parametrize(
-    ("language", "query", "idf"),
-    [("ja", "東京の天気", {"東京": 2.0, "京の": 1.0}), ("mul", "東京 weather", {"東京": 2.0})],
-)
-def test_a_run_of_characters_weighs_as_its_rarest_pair(language: str, query: str, idf: dict[str, float]) -> None:
-    """Text without spaces has pairs as terms: each of its pieces has the weight of the rarest."""
-    words = query_words(latest_analyzer(language), query, tokens((0, 1)), idf)
-    assert words.weights.tolist() == [2.0]
+@pytest.mark.parametrize("language", ["ja", "mul"])
+def test_a_character_of_a_script_without_spaces_weighs_as_its_rarer_pair(language: str) -> None:
+    """Such text has pairs of characters as terms: each character has the weight of the rarer pair that it is in."""
+    query, spans = "東京の天気 weather", [(0, 1), (1, 2), (2, 3), (3, 5), (6, 13)]
+    idf = {"東京": 2.0, "京の": 1.0, "天気": 3.0, "weather": 4.0}
+    words = query_words(latest_analyzer(language), query, tokens(*spans), idf)
+    assert words.weights.tolist() == [2.0, 2.0, 1.0, 3.0, 4.0]
+
+
+def test_in_a_script_without_spaces_each_character_is_a_word() -> None:
+    """A match names the characters that met, and whole words of scripts with spaces beside them."""
+    assert latest_analyzer("zh").word_spans("修好了 GPT4灯塔") == [(0, 1), (1, 2), (2, 3), (4, 8), (8, 9), (9, 10)]
+    assert latest_analyzer("en").word_spans("don't 灯塔") == [(0, 5), (6, 8)]
 
 
 def test_a_word_of_the_query_is_shown_with_the_word_that_it_met() -> None:

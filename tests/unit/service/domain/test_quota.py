@@ -67,7 +67,7 @@ def quotas(flags: Flags, clock: list[float], metrics: Metrics, **quota: object) 
 
 
 def spent(limiter: RateLimiter, tenant: TenantId, writes: int, tries: int) -> int:
-    """How many of `tries` calls were allowed."""
+    """Return how many of `tries` calls were allowed."""
     let_in = 0
     for _ in range(tries):
         try:

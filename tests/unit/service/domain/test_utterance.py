@@ -1,4 +1,4 @@
-"""Who said a text, and how much of it asks."""
+"""Speaker of a text, and the share of it that asks."""
 
 from __future__ import annotations
 

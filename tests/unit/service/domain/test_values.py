@@ -139,9 +139,21 @@ def test_memory_ids_are_63_bits_and_rise_with_time(age: timedelta, random: int) 
 def test_an_etag_changes_with_the_memory() -> None:
     moment = datetime(2024, 1, 1, tzinfo=UTC)
     memory = Memory(
-        MemoryName(NOTES, MemoryId(1)), "a", MemoryKind.EPISODIC, "", None, "", {}, moment, moment, moment, 0.5, None,
-        False, 1,
-    )  # fmt: skip
+        MemoryName(NOTES, MemoryId(1)),
+        "a",
+        MemoryKind.EPISODIC,
+        "",
+        None,
+        "",
+        {},
+        moment,
+        moment,
+        moment,
+        0.5,
+        None,
+        False,
+        1,
+    )
     assert memory.etag == replace(memory).etag
     assert memory.etag != replace(memory, revision=2).etag
 
@@ -152,12 +164,14 @@ def test_an_etag_changes_with_the_memory() -> None:
         ("The bees were dancing; a bee dances.", {"bee": 2, "danc": 2}),
         ("Caroline's dog isn't here, don’t worry", {"carolin": 1, "dog": 1, "worri": 1}),
         ("ＦＵＬＬ width and ﬁne ligatures", {"full": 1, "width": 1, "fine": 1, "ligatur": 1}),
-        ("snake_case 3.14 C++ naïve Ünïcode 日本語 🎉", {"snake": 1, "case": 1, "3": 1, "14": 1, "c": 1, "naïv": 1,
-         "ünïcode": 1, "日本語": 1}),
+        (
+            "snake_case 3.14 C++ naïve Ünïcode 日本語 🎉",
+            {"snake": 1, "case": 1, "3": 1, "14": 1, "c": 1, "naïv": 1, "ünïcode": 1, "日本語": 1},
+        ),
         ("in May 2023", {"may": 1, "2023": 1}),
         ("who is it?", {}),
     ],
-)  # fmt: skip
+)
 def test_terms_are_stems_of_what_is_not_a_stop_word(text: str, terms: dict[str, int]) -> None:
     assert analyzer.latest_analyzer("en").terms(text) == terms
 

@@ -34,10 +34,14 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     (model / "onnx").mkdir(parents=True)
     (model / "onnx/model.onnx").symlink_to(model_path())
     BertWordPieceTokenizer(str(minilm.VOCABULARY), lowercase=True).save(str(model / "tokenizer.json"))
-    write(model / "1_Pooling/config.json", {"word_embedding_dimension": 384, "pooling_mode_mean_tokens": True,
-                                           "pooling_mode_cls_token": False})  # fmt: skip
-    write(model / "modules.json", [{"type": f"sentence_transformers.models.{step}"}
-                                  for step in ("Transformer", "Pooling", "Normalize")])  # fmt: skip
+    write(
+        model / "1_Pooling/config.json",
+        {"word_embedding_dimension": 384, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False},
+    )
+    write(
+        model / "modules.json",
+        [{"type": f"sentence_transformers.models.{step}"} for step in ("Transformer", "Pooling", "Normalize")],
+    )
     write(model / "sentence_bert_config.json", {"max_seq_length": 256})
     write(model / "tokenizer_config.json", {"model_max_length": 512, "pad_token": {"content": "[PAD]"}})
     yield model

@@ -135,10 +135,19 @@ def test_others_read_them_as_cloudevents() -> None:
     assert read.get_subject() == "namespaces/notes/memories/0000000000000004"
     assert read.get_time() == NOW
     assert read.get_specversion() == "1.0"
-    assert read.get_data() == json.loads(event.to_json())["data"] == {
-        "tenant": str(TENANT), "namespace": "namespaces/notes", "epoch": "e1", "version": 4,
-        "memory": "namespaces/notes/memories/0000000000000004", "change": "REMEMBERED", "revision": 1,
-    }  # fmt: skip
+    assert (
+        read.get_data()
+        == json.loads(event.to_json())["data"]
+        == {
+            "tenant": str(TENANT),
+            "namespace": "namespaces/notes",
+            "epoch": "e1",
+            "version": 4,
+            "memory": "namespaces/notes/memories/0000000000000004",
+            "change": "REMEMBERED",
+            "revision": 1,
+        }
+    )
 
 
 def test_sequences_are_ordered_as_places_are() -> None:

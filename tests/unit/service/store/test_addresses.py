@@ -28,9 +28,15 @@ def test_one_address_replaces_all_and_the_rest_stays() -> None:
     dsn = "postgresql://app:pass@h:1,i:2/x?sslmode=require&target_session_attrs=read-write"
     parts = conninfo_to_dict(conninfo(dsn, ("i", "2", "10.0.0.2")))
     assert parts == {
-        "user": "app", "password": "pass", "host": "i", "port": "2", "hostaddr": "10.0.0.2", "dbname": "x",
-        "sslmode": "require", "target_session_attrs": "read-write",
-    }  # fmt: skip
+        "user": "app",
+        "password": "pass",
+        "host": "i",
+        "port": "2",
+        "hostaddr": "10.0.0.2",
+        "dbname": "x",
+        "sslmode": "require",
+        "target_session_attrs": "read-write",
+    }
 
 
 def test_a_silent_address_is_tried_after_the_others_until_it_answers() -> None:

@@ -270,7 +270,7 @@ def test_a_search_beside_updates_sees_one_version() -> None:
 
 
 def test_a_wrong_argument_is_an_error_and_not_a_panic() -> None:
-    """What does not fit together is answered by a ValueError."""
+    """Arrays that do not fit together are refused by a ValueError."""
     with pytest.raises(ValueError, match='instruction set "mmx" is not one of'):
         somabrain_kernel.Index(0, "mmx")
     index = SearchIndex(reference_index.namespace(0))

@@ -29,13 +29,29 @@ from somabrain_service.store.postgres.snapshot import groups_statement, list_sta
 from somabrain_service.store.records import Search
 
 TENANT_TABLES = {
-    "namespaces", "usage", "memories", "memory_revisions", "memory_vectors", "memory_token_vectors", "memory_labels",
-    "terms", "memory_terms", "changes", "idempotency_keys", "relayed",
-}  # fmt: skip
+    "namespaces",
+    "usage",
+    "memories",
+    "memory_revisions",
+    "memory_vectors",
+    "memory_token_vectors",
+    "memory_labels",
+    "terms",
+    "memory_terms",
+    "changes",
+    "idempotency_keys",
+    "relayed",
+}
 ACROSS_TENANTS = {
-    "expiry._EXPIRED", "expiry._NAMESPACES_TO_TRIM", "expiry._PURGE_KEYS", "outbox._PENDING_NAMESPACES",
-    "outbox._DELETED_NAMESPACES", "reindex._UNENCODED", "reindex._UNANALYZED", "orphans._NEXT_PAGE",
-}  # fmt: skip
+    "expiry._EXPIRED",
+    "expiry._NAMESPACES_TO_TRIM",
+    "expiry._PURGE_KEYS",
+    "outbox._PENDING_NAMESPACES",
+    "outbox._DELETED_NAMESPACES",
+    "reindex._UNENCODED",
+    "reindex._UNANALYZED",
+    "orphans._NEXT_PAGE",
+}
 """Sweeps of the worker: they select whose turn it is, and join tables by tenant."""
 BUILDERS = {
     ("queries.candidates", "_parse"),  # of `search_statement`
@@ -58,13 +74,21 @@ CONDITIONS = tuple(
 FILTERS = (
     MemoryFilter(),
     MemoryFilter(
-        labels={"a": "1", "b": "2"}, kinds=(MemoryKind.EPISODIC,), sessions=("s",), subjects=("ada",),
-        event_time_from=NOW, event_time_until=LATER, create_time_from=NOW, create_time_until=LATER, pinned=True,
-        key_prefix="a/", conditions=CONDITIONS,
+        labels={"a": "1", "b": "2"},
+        kinds=(MemoryKind.EPISODIC,),
+        sessions=("s",),
+        subjects=("ada",),
+        event_time_from=NOW,
+        event_time_until=LATER,
+        create_time_from=NOW,
+        create_time_until=LATER,
+        pinned=True,
+        key_prefix="a/",
+        conditions=CONDITIONS,
         any_of=(MemoryFilter(key_prefix="a"), MemoryFilter(conditions=CONDITIONS)),
         none_of=(MemoryFilter(sessions=("s",), labels={"a": "1"}), MemoryFilter(any_of=(MemoryFilter(pinned=True),))),
     ),
-)  # fmt: skip
+)
 
 
 def modules() -> Iterator[ModuleType]:

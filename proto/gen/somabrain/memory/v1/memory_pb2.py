@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n somabrain/memory/v1/memory.proto\x12\x13somabrain.memory.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x05\n\x06Memory\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12-\n\x04kind\x18\x03 \x01(\x0e\x32\x1f.somabrain.memory.v1.MemoryKind\x12\x0f\n\x07session\x18\x04 \x01(\t\x12\x1d\n\x10session_position\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x37\n\x06labels\x18\x07 \x03(\x0b\x32\'.somabrain.memory.v1.Memory.LabelsEntry\x12.\n\nevent_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x08salience\x18\x0b \x01(\x01H\x02\x88\x01\x01\x12\x31\n\x0b\x65xpire_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12(\n\x03ttl\x18\r \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x0e\n\x06pinned\x18\x0e \x01(\x08\x12\x10\n\x08revision\x18\x0f \x01(\x03\x12\x0c\n\x04\x65tag\x18\x10 \x01(\t\x12\x0b\n\x03key\x18\x11 \x01(\t\x12\x12\n\nindex_text\x18\x12 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0c\n\nexpirationB\x13\n\x11_session_positionB\x0b\n\t_salience\",\n\x06Vector\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\x12\n\nencoder_id\x18\x02 \x01(\t\"e\n\x0eLabelCondition\x12\r\n\x05label\x18\x01 \x01(\t\x12\x34\n\x08operator\x18\x02 \x01(\x0e\x32\".somabrain.memory.v1.LabelOperator\x12\x0e\n\x06values\x18\x03 \x03(\t\"\xfc\x04\n\x0cMemoryFilter\x12=\n\x06labels\x18\x01 \x03(\x0b\x32-.somabrain.memory.v1.MemoryFilter.LabelsEntry\x12.\n\x05kinds\x18\x02 \x03(\x0e\x32\x1f.somabrain.memory.v1.MemoryKind\x12\x10\n\x08sessions\x18\x03 \x03(\t\x12\x10\n\x08subjects\x18\x04 \x03(\t\x12\x33\n\x0f\x65vent_time_from\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10\x65vent_time_until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10\x63reate_time_from\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11\x63reate_time_until\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x06pinned\x18\t \x01(\x08H\x00\x88\x01\x01\x12\x12\n\nkey_prefix\x18\n \x01(\t\x12\x37\n\nconditions\x18\x0b \x03(\x0b\x32#.somabrain.memory.v1.LabelCondition\x12\x31\n\x06\x61ny_of\x18\x0c \x03(\x0b\x32!.somabrain.memory.v1.MemoryFilter\x12\x32\n\x07none_of\x18\r \x03(\x0b\x32!.somabrain.memory.v1.MemoryFilter\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_pinned\"\xd7\x01\n\x0eScoreBreakdown\x12\x0f\n\x07lexical\x18\x01 \x01(\x01\x12\x18\n\x10lexical_relative\x18\x02 \x01(\x01\x12\r\n\x05\x64\x65nse\x18\x03 \x01(\x01\x12\x12\n\ncontiguity\x18\x04 \x01(\x01\x12\x0f\n\x07recency\x18\x05 \x01(\x01\x12\x10\n\x08salience\x18\x06 \x01(\x01\x12\r\n\x05match\x18\x07 \x01(\x01\x12\x0f\n\x07meaning\x18\x08 \x01(\x01\x12\x10\n\x08question\x18\t \x01(\x01\x12\x0f\n\x07speaker\x18\n \x01(\x01\x12\x11\n\ttruncated\x18\x0b \x01(\x08\"H\n\tWordMatch\x12\x12\n\nquery_word\x18\x01 \x01(\t\x12\x13\n\x0bmemory_word\x18\x02 \x01(\t\x12\x12\n\nsimilarity\x18\x03 \x01(\x01\"\xb0\x01\n\tRecallHit\x12+\n\x06memory\x18\x01 \x01(\x0b\x32\x1b.somabrain.memory.v1.Memory\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x36\n\tbreakdown\x18\x03 \x01(\x0b\x32#.somabrain.memory.v1.ScoreBreakdown\x12/\n\x07matches\x18\x04 \x03(\x0b\x32\x1e.somabrain.memory.v1.WordMatch*y\n\nMemoryKind\x12\x1b\n\x17MEMORY_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14MEMORY_KIND_EPISODIC\x10\x01\x12\x18\n\x14MEMORY_KIND_SEMANTIC\x10\x02\x12\x1a\n\x16MEMORY_KIND_PROCEDURAL\x10\x03*\xb0\x02\n\rLabelOperator\x12\x1e\n\x1aLABEL_OPERATOR_UNSPECIFIED\x10\x00\x12\x18\n\x14LABEL_OPERATOR_EQUAL\x10\x01\x12\x1c\n\x18LABEL_OPERATOR_NOT_EQUAL\x10\x02\x12\x17\n\x13LABEL_OPERATOR_LESS\x10\x03\x12 \n\x1cLABEL_OPERATOR_LESS_OR_EQUAL\x10\x04\x12\x1a\n\x16LABEL_OPERATOR_GREATER\x10\x05\x12#\n\x1fLABEL_OPERATOR_GREATER_OR_EQUAL\x10\x06\x12\x15\n\x11LABEL_OPERATOR_IN\x10\x07\x12\x19\n\x15LABEL_OPERATOR_PREFIX\x10\x08\x12\x19\n\x15LABEL_OPERATOR_EXISTS\x10\t*\x89\x02\n\x0e\x44\x65gradedReason\x12\x1f\n\x1b\x44\x45GRADED_REASON_UNSPECIFIED\x10\x00\x12\'\n#DEGRADED_REASON_ENCODER_UNAVAILABLE\x10\x01\x12#\n\x1f\x44\x45GRADED_REASON_DENSE_TRUNCATED\x10\x02\x12\x1e\n\x1a\x44\x45GRADED_REASON_REENCODING\x10\x03\x12\x1f\n\x1b\x44\x45GRADED_REASON_REANALYZING\x10\x04\x12\x1c\n\x18\x44\x45GRADED_REASON_NO_TERMS\x10\x05\x12)\n%DEGRADED_REASON_TOKEN_VECTORS_MISSING\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n somabrain/memory/v1/memory.proto\x12\x13somabrain.memory.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe6\x06\n\x06Memory\x12\x18\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08R\x04name\x12\x18\n\x04text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02R\x04text\x12\x35\n\x04kind\x18\x03 \x01(\x0e\x32\x1f.somabrain.memory.v1.MemoryKindB\x00R\x04kind\x12\x1a\n\x07session\x18\x04 \x01(\tB\x00R\x07session\x12\x30\n\x10session_position\x18\x05 \x01(\x03\x42\x00H\x01R\x0fsessionPosition\x88\x01\x01\x12\x1a\n\x07subject\x18\x06 \x01(\tB\x00R\x07subject\x12\x41\n\x06labels\x18\x07 \x03(\x0b\x32\'.somabrain.memory.v1.Memory.LabelsEntryB\x00R\x06labels\x12\x39\n\nevent_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\teventTime\x12\x41\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime\x12!\n\x08salience\x18\x0b \x01(\x01\x42\x00H\x02R\x08salience\x88\x01\x01\x12=\n\x0b\x65xpire_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00R\nexpireTime\x12\x33\n\x03ttl\x18\r \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x04H\x00R\x03ttl\x12\x16\n\x06pinned\x18\x0e \x01(\x08R\x06pinned\x12 \n\x08revision\x18\x0f \x01(\x03\x42\x04\xe2\x41\x01\x03R\x08revision\x12\x12\n\x04\x65tag\x18\x10 \x01(\tR\x04\x65tag\x12\x12\n\x03key\x18\x11 \x01(\tB\x00R\x03key\x12\x1f\n\nindex_text\x18\x12 \x01(\tB\x00R\tindexText\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x42\x0c\n\nexpirationB\x13\n\x11_session_positionB\x0b\n\t_salience\"G\n\x06Vector\x12\x1c\n\x06values\x18\x01 \x03(\x02\x42\x04\xe2\x41\x01\x02R\x06values\x12\x1d\n\nencoder_id\x18\x02 \x01(\tR\tencoderId:\x00\"\x8e\x01\n\x0eLabelCondition\x12\x1a\n\x05label\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02R\x05label\x12\x44\n\x08operator\x18\x02 \x01(\x0e\x32\".somabrain.memory.v1.LabelOperatorB\x04\xe2\x41\x01\x02R\x08operator\x12\x18\n\x06values\x18\x03 \x03(\tB\x00R\x06values:\x00\"\xa9\x06\n\x0cMemoryFilter\x12G\n\x06labels\x18\x01 \x03(\x0b\x32-.somabrain.memory.v1.MemoryFilter.LabelsEntryB\x00R\x06labels\x12\x37\n\x05kinds\x18\x02 \x03(\x0e\x32\x1f.somabrain.memory.v1.MemoryKindB\x00R\x05kinds\x12\x1c\n\x08sessions\x18\x03 \x03(\tB\x00R\x08sessions\x12\x1c\n\x08subjects\x18\x04 \x03(\tB\x00R\x08subjects\x12\x42\n\x0f\x65vent_time_from\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\reventTimeFrom\x12\x44\n\x10\x65vent_time_until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0e\x65ventTimeUntil\x12\x44\n\x10\x63reate_time_from\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0e\x63reateTimeFrom\x12\x46\n\x11\x63reate_time_until\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0f\x63reateTimeUntil\x12\x1b\n\x06pinned\x18\t \x01(\x08H\x00R\x06pinned\x88\x01\x01\x12\x1f\n\nkey_prefix\x18\n \x01(\tB\x00R\tkeyPrefix\x12\x45\n\nconditions\x18\x0b \x03(\x0b\x32#.somabrain.memory.v1.LabelConditionB\x00R\nconditions\x12:\n\x06\x61ny_of\x18\x0c \x03(\x0b\x32!.somabrain.memory.v1.MemoryFilterB\x00R\x05\x61nyOf\x12<\n\x07none_of\x18\r \x03(\x0b\x32!.somabrain.memory.v1.MemoryFilterB\x00R\x06noneOf\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x42\t\n\x07_pinned\"\xc5\x02\n\x0eScoreBreakdown\x12\x18\n\x07lexical\x18\x01 \x01(\x01R\x07lexical\x12)\n\x10lexical_relative\x18\x02 \x01(\x01R\x0flexicalRelative\x12\x14\n\x05\x64\x65nse\x18\x03 \x01(\x01R\x05\x64\x65nse\x12\x1e\n\ncontiguity\x18\x04 \x01(\x01R\ncontiguity\x12\x18\n\x07recency\x18\x05 \x01(\x01R\x07recency\x12\x1a\n\x08salience\x18\x06 \x01(\x01R\x08salience\x12\x14\n\x05match\x18\x07 \x01(\x01R\x05match\x12\x18\n\x07meaning\x18\x08 \x01(\x01R\x07meaning\x12\x1a\n\x08question\x18\t \x01(\x01R\x08question\x12\x18\n\x07speaker\x18\n \x01(\x01R\x07speaker\x12\x1c\n\ttruncated\x18\x0b \x01(\x08R\ttruncated\"k\n\tWordMatch\x12\x1d\n\nquery_word\x18\x01 \x01(\tR\tqueryWord\x12\x1f\n\x0bmemory_word\x18\x02 \x01(\tR\nmemoryWord\x12\x1e\n\nsimilarity\x18\x03 \x01(\x01R\nsimilarity\"\xd3\x01\n\tRecallHit\x12\x33\n\x06memory\x18\x01 \x01(\x0b\x32\x1b.somabrain.memory.v1.MemoryR\x06memory\x12\x14\n\x05score\x18\x02 \x01(\x01R\x05score\x12\x41\n\tbreakdown\x18\x03 \x01(\x0b\x32#.somabrain.memory.v1.ScoreBreakdownR\tbreakdown\x12\x38\n\x07matches\x18\x04 \x03(\x0b\x32\x1e.somabrain.memory.v1.WordMatchR\x07matches*y\n\nMemoryKind\x12\x1b\n\x17MEMORY_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14MEMORY_KIND_EPISODIC\x10\x01\x12\x18\n\x14MEMORY_KIND_SEMANTIC\x10\x02\x12\x1a\n\x16MEMORY_KIND_PROCEDURAL\x10\x03*\xb0\x02\n\rLabelOperator\x12\x1e\n\x1aLABEL_OPERATOR_UNSPECIFIED\x10\x00\x12\x18\n\x14LABEL_OPERATOR_EQUAL\x10\x01\x12\x1c\n\x18LABEL_OPERATOR_NOT_EQUAL\x10\x02\x12\x17\n\x13LABEL_OPERATOR_LESS\x10\x03\x12 \n\x1cLABEL_OPERATOR_LESS_OR_EQUAL\x10\x04\x12\x1a\n\x16LABEL_OPERATOR_GREATER\x10\x05\x12#\n\x1fLABEL_OPERATOR_GREATER_OR_EQUAL\x10\x06\x12\x15\n\x11LABEL_OPERATOR_IN\x10\x07\x12\x19\n\x15LABEL_OPERATOR_PREFIX\x10\x08\x12\x19\n\x15LABEL_OPERATOR_EXISTS\x10\t*\x89\x02\n\x0e\x44\x65gradedReason\x12\x1f\n\x1b\x44\x45GRADED_REASON_UNSPECIFIED\x10\x00\x12\'\n#DEGRADED_REASON_ENCODER_UNAVAILABLE\x10\x01\x12#\n\x1f\x44\x45GRADED_REASON_DENSE_TRUNCATED\x10\x02\x12\x1e\n\x1a\x44\x45GRADED_REASON_REENCODING\x10\x03\x12\x1f\n\x1b\x44\x45GRADED_REASON_REANALYZING\x10\x04\x12\x1c\n\x18\x44\x45GRADED_REASON_NO_TERMS\x10\x05\x12)\n%DEGRADED_REASON_TOKEN_VECTORS_MISSING\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,30 +36,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MEMORY_LABELSENTRY']._loaded_options = None
   _globals['_MEMORY_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_MEMORY'].fields_by_name['name']._loaded_options = None
+  _globals['_MEMORY'].fields_by_name['name']._serialized_options = b'\342A\001\010'
+  _globals['_MEMORY'].fields_by_name['text']._loaded_options = None
+  _globals['_MEMORY'].fields_by_name['text']._serialized_options = b'\342A\001\002'
+  _globals['_MEMORY'].fields_by_name['create_time']._loaded_options = None
+  _globals['_MEMORY'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
+  _globals['_MEMORY'].fields_by_name['update_time']._loaded_options = None
+  _globals['_MEMORY'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
+  _globals['_MEMORY'].fields_by_name['ttl']._loaded_options = None
+  _globals['_MEMORY'].fields_by_name['ttl']._serialized_options = b'\342A\001\004'
+  _globals['_MEMORY'].fields_by_name['revision']._loaded_options = None
+  _globals['_MEMORY'].fields_by_name['revision']._serialized_options = b'\342A\001\003'
+  _globals['_VECTOR'].fields_by_name['values']._loaded_options = None
+  _globals['_VECTOR'].fields_by_name['values']._serialized_options = b'\342A\001\002'
+  _globals['_LABELCONDITION'].fields_by_name['label']._loaded_options = None
+  _globals['_LABELCONDITION'].fields_by_name['label']._serialized_options = b'\342A\001\002'
+  _globals['_LABELCONDITION'].fields_by_name['operator']._loaded_options = None
+  _globals['_LABELCONDITION'].fields_by_name['operator']._serialized_options = b'\342A\001\002'
   _globals['_MEMORYFILTER_LABELSENTRY']._loaded_options = None
   _globals['_MEMORYFILTER_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_MEMORYKIND']._serialized_start=2027
-  _globals['_MEMORYKIND']._serialized_end=2148
-  _globals['_LABELOPERATOR']._serialized_start=2151
-  _globals['_LABELOPERATOR']._serialized_end=2455
-  _globals['_DEGRADEDREASON']._serialized_start=2458
-  _globals['_DEGRADEDREASON']._serialized_end=2723
-  _globals['_MEMORY']._serialized_start=123
-  _globals['_MEMORY']._serialized_end=766
-  _globals['_MEMORY_LABELSENTRY']._serialized_start=673
-  _globals['_MEMORY_LABELSENTRY']._serialized_end=718
-  _globals['_VECTOR']._serialized_start=768
-  _globals['_VECTOR']._serialized_end=812
-  _globals['_LABELCONDITION']._serialized_start=814
-  _globals['_LABELCONDITION']._serialized_end=915
-  _globals['_MEMORYFILTER']._serialized_start=918
-  _globals['_MEMORYFILTER']._serialized_end=1554
-  _globals['_MEMORYFILTER_LABELSENTRY']._serialized_start=673
-  _globals['_MEMORYFILTER_LABELSENTRY']._serialized_end=718
-  _globals['_SCOREBREAKDOWN']._serialized_start=1557
-  _globals['_SCOREBREAKDOWN']._serialized_end=1772
-  _globals['_WORDMATCH']._serialized_start=1774
-  _globals['_WORDMATCH']._serialized_end=1846
-  _globals['_RECALLHIT']._serialized_start=1849
-  _globals['_RECALLHIT']._serialized_end=2025
+  _globals['_MEMORYKIND']._serialized_start=2709
+  _globals['_MEMORYKIND']._serialized_end=2830
+  _globals['_LABELOPERATOR']._serialized_start=2833
+  _globals['_LABELOPERATOR']._serialized_end=3137
+  _globals['_DEGRADEDREASON']._serialized_start=3140
+  _globals['_DEGRADEDREASON']._serialized_end=3405
+  _globals['_MEMORY']._serialized_start=156
+  _globals['_MEMORY']._serialized_end=1026
+  _globals['_MEMORY_LABELSENTRY']._serialized_start=921
+  _globals['_MEMORY_LABELSENTRY']._serialized_end=978
+  _globals['_VECTOR']._serialized_start=1028
+  _globals['_VECTOR']._serialized_end=1099
+  _globals['_LABELCONDITION']._serialized_start=1102
+  _globals['_LABELCONDITION']._serialized_end=1244
+  _globals['_MEMORYFILTER']._serialized_start=1247
+  _globals['_MEMORYFILTER']._serialized_end=2056
+  _globals['_MEMORYFILTER_LABELSENTRY']._serialized_start=921
+  _globals['_MEMORYFILTER_LABELSENTRY']._serialized_end=978
+  _globals['_SCOREBREAKDOWN']._serialized_start=2059
+  _globals['_SCOREBREAKDOWN']._serialized_end=2384
+  _globals['_WORDMATCH']._serialized_start=2386
+  _globals['_WORDMATCH']._serialized_end=2493
+  _globals['_RECALLHIT']._serialized_start=2496
+  _globals['_RECALLHIT']._serialized_end=2707
 # @@protoc_insertion_point(module_scope)

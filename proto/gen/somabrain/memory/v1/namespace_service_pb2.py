@@ -22,48 +22,83 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+somabrain/memory/v1/namespace_service.proto\x12\x13somabrain.memory.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe0\x01\n\x11NamespaceSettings\x12\x10\n\x08language\x18\x01 \x01(\t\x12\x0f\n\x07\x65ncoder\x18\x02 \x01(\t\x12\x34\n\x11recency_half_life\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x64\x65\x66\x61ult_ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0e\x66\x65\x65\x64_retention\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x63ontent\x18\x06 \x01(\t\"\xad\x03\n\x13NamespaceStatistics\x12\x14\n\x0cmemory_count\x18\x01 \x01(\x03\x12\x12\n\ntext_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cvector_count\x18\x03 \x01(\x03\x12\x17\n\x0funencoded_count\x18\x04 \x01(\x03\x12\x15\n\rsession_count\x18\x05 \x01(\x03\x12\x12\n\nterm_count\x18\x06 \x01(\x03\x12\x15\n\roldest_cursor\x18\x07 \x01(\t\x12\x1b\n\x13tenant_memory_limit\x18\x08 \x01(\x03\x12\x1b\n\x13tenant_memory_count\x18\t \x01(\x03\x12\x19\n\x11tenant_byte_limit\x18\n \x01(\x03\x12\x19\n\x11tenant_byte_count\x18\x0b \x01(\x03\x12\x18\n\x10unanalyzed_count\x18\x0c \x01(\x03\x12\x1a\n\x12token_vector_count\x18\r \x01(\x03\x12\x13\n\x0btoken_bytes\x18\x0e \x01(\x03\x12\x1f\n\x17tenant_token_byte_limit\x18\x0f \x01(\x03\x12\x1f\n\x17tenant_token_byte_count\x18\x10 \x01(\x03\"\xb7\x02\n\tNamespace\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x38\n\x08settings\x18\x03 \x01(\x0b\x32&.somabrain.memory.v1.NamespaceSettings\x12<\n\nstatistics\x18\x04 \x01(\x0b\x32(.somabrain.memory.v1.NamespaceStatistics\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\x07 \x01(\x03\x12\r\n\x05\x65poch\x18\x08 \x01(\t\x12\x0c\n\x04\x65tag\x18\t \x01(\t\"u\n\x16\x43reateNamespaceRequest\x12\x14\n\x0cnamespace_id\x18\x01 \x01(\t\x12\x31\n\tnamespace\x18\x02 \x01(\x0b\x32\x1e.somabrain.memory.v1.Namespace\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"L\n\x17\x43reateNamespaceResponse\x12\x31\n\tnamespace\x18\x01 \x01(\x0b\x32\x1e.somabrain.memory.v1.Namespace\"#\n\x13GetNamespaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"I\n\x14GetNamespaceResponse\x12\x31\n\tnamespace\x18\x01 \x01(\x0b\x32\x1e.somabrain.memory.v1.Namespace\">\n\x15ListNamespacesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"e\n\x16ListNamespacesResponse\x12\x32\n\nnamespaces\x18\x01 \x03(\x0b\x32\x1e.somabrain.memory.v1.Namespace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x90\x01\n\x16UpdateNamespaceRequest\x12\x31\n\tnamespace\x18\x01 \x01(\x0b\x32\x1e.somabrain.memory.v1.Namespace\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"L\n\x17UpdateNamespaceResponse\x12\x31\n\tnamespace\x18\x01 \x01(\x0b\x32\x1e.somabrain.memory.v1.Namespace\"_\n\x16\x44\x65leteNamespaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rallow_missing\x18\x04 \x01(\x08\"\x19\n\x17\x44\x65leteNamespaceResponse\"J\n\x13\x45raseSubjectRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"G\n\x14\x45raseSubjectResponse\x12\x14\n\x0c\x65rased_count\x18\x01 \x01(\x03\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t2\x91\x05\n\x10NamespaceService\x12l\n\x0f\x43reateNamespace\x12+.somabrain.memory.v1.CreateNamespaceRequest\x1a,.somabrain.memory.v1.CreateNamespaceResponse\x12\x63\n\x0cGetNamespace\x12(.somabrain.memory.v1.GetNamespaceRequest\x1a).somabrain.memory.v1.GetNamespaceResponse\x12i\n\x0eListNamespaces\x12*.somabrain.memory.v1.ListNamespacesRequest\x1a+.somabrain.memory.v1.ListNamespacesResponse\x12l\n\x0fUpdateNamespace\x12+.somabrain.memory.v1.UpdateNamespaceRequest\x1a,.somabrain.memory.v1.UpdateNamespaceResponse\x12l\n\x0f\x44\x65leteNamespace\x12+.somabrain.memory.v1.DeleteNamespaceRequest\x1a,.somabrain.memory.v1.DeleteNamespaceResponse\x12\x63\n\x0c\x45raseSubject\x12(.somabrain.memory.v1.EraseSubjectRequest\x1a).somabrain.memory.v1.EraseSubjectResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+somabrain/memory/v1/namespace_service.proto\x12\x13somabrain.memory.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x02\n\x11NamespaceSettings\x12\x1c\n\x08language\x18\x01 \x01(\tB\x00R\x08language\x12\x18\n\x07\x65ncoder\x18\x02 \x01(\tR\x07\x65ncoder\x12G\n\x11recency_half_life\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x0frecencyHalfLife\x12<\n\x0b\x64\x65\x66\x61ult_ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\ndefaultTtl\x12\x42\n\x0e\x66\x65\x65\x64_retention\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\rfeedRetention\x12\x1a\n\x07\x63ontent\x18\x06 \x01(\tB\x00R\x07\x63ontent\"\xac\x05\n\x13NamespaceStatistics\x12!\n\x0cmemory_count\x18\x01 \x01(\x03R\x0bmemoryCount\x12\x1d\n\ntext_bytes\x18\x02 \x01(\x03R\ttextBytes\x12!\n\x0cvector_count\x18\x03 \x01(\x03R\x0bvectorCount\x12\'\n\x0funencoded_count\x18\x04 \x01(\x03R\x0eunencodedCount\x12#\n\rsession_count\x18\x05 \x01(\x03R\x0csessionCount\x12\x1d\n\nterm_count\x18\x06 \x01(\x03R\ttermCount\x12#\n\roldest_cursor\x18\x07 \x01(\tR\x0coldestCursor\x12.\n\x13tenant_memory_limit\x18\x08 \x01(\x03R\x11tenantMemoryLimit\x12.\n\x13tenant_memory_count\x18\t \x01(\x03R\x11tenantMemoryCount\x12*\n\x11tenant_byte_limit\x18\n \x01(\x03R\x0ftenantByteLimit\x12*\n\x11tenant_byte_count\x18\x0b \x01(\x03R\x0ftenantByteCount\x12)\n\x10unanalyzed_count\x18\x0c \x01(\x03R\x0funanalyzedCount\x12,\n\x12token_vector_count\x18\r \x01(\x03R\x10tokenVectorCount\x12\x1f\n\x0btoken_bytes\x18\x0e \x01(\x03R\ntokenBytes\x12\x35\n\x17tenant_token_byte_limit\x18\x0f \x01(\x03R\x14tenantTokenByteLimit\x12\x35\n\x17tenant_token_byte_count\x18\x10 \x01(\x03R\x14tenantTokenByteCount\"\xb4\x03\n\tNamespace\x12\x18\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08R\x04name\x12#\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x00R\x0b\x64isplayName\x12\x42\n\x08settings\x18\x03 \x01(\x0b\x32&.somabrain.memory.v1.NamespaceSettingsR\x08settings\x12N\n\nstatistics\x18\x04 \x01(\x0b\x32(.somabrain.memory.v1.NamespaceStatisticsB\x04\xe2\x41\x01\x03R\nstatistics\x12\x41\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime\x12\x1e\n\x07version\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03R\x07version\x12\x1a\n\x05\x65poch\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03R\x05\x65poch\x12\x12\n\x04\x65tag\x18\t \x01(\tR\x04\x65tag\"\xa2\x01\n\x16\x43reateNamespaceRequest\x12\'\n\x0cnamespace_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02R\x0bnamespaceId\x12<\n\tnamespace\x18\x02 \x01(\x0b\x32\x1e.somabrain.memory.v1.NamespaceR\tnamespace\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x00R\trequestId:\x00\"W\n\x17\x43reateNamespaceResponse\x12<\n\tnamespace\x18\x01 \x01(\x0b\x32\x1e.somabrain.memory.v1.NamespaceR\tnamespace\"/\n\x13GetNamespaceRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02R\x04name\"T\n\x14GetNamespaceResponse\x12<\n\tnamespace\x18\x01 \x01(\x0b\x32\x1e.somabrain.memory.v1.NamespaceR\tnamespace\"U\n\x15ListNamespacesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\x00R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"\x80\x01\n\x16ListNamespacesResponse\x12>\n\nnamespaces\x18\x01 \x03(\x0b\x32\x1e.somabrain.memory.v1.NamespaceR\nnamespaces\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc2\x01\n\x16UpdateNamespaceRequest\x12\x42\n\tnamespace\x18\x01 \x01(\x0b\x32\x1e.somabrain.memory.v1.NamespaceB\x04\xe2\x41\x01\x02R\tnamespace\x12\x41\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x02R\nupdateMask\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x00R\trequestId:\x00\"W\n\x17UpdateNamespaceResponse\x12<\n\tnamespace\x18\x01 \x01(\x0b\x32\x1e.somabrain.memory.v1.NamespaceR\tnamespace\"\x8c\x01\n\x16\x44\x65leteNamespaceRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02R\x04name\x12\x12\n\x04\x65tag\x18\x02 \x01(\tR\x04\x65tag\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x00R\trequestId\x12#\n\rallow_missing\x18\x04 \x01(\x08R\x0c\x61llowMissing\"\x19\n\x17\x44\x65leteNamespaceResponse\"t\n\x13\x45raseSubjectRequest\x12\x1c\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02R\x06parent\x12\x1e\n\x07subject\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02R\x07subject\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x00R\trequestId\"f\n\x14\x45raseSubjectResponse\x12!\n\x0c\x65rased_count\x18\x01 \x01(\x03R\x0b\x65rasedCount\x12+\n\x11\x63onsistency_token\x18\x02 \x01(\tR\x10\x63onsistencyToken2\xa5\x05\n\x10NamespaceService\x12l\n\x0f\x43reateNamespace\x12+.somabrain.memory.v1.CreateNamespaceRequest\x1a,.somabrain.memory.v1.CreateNamespaceResponse\x12h\n\x0cGetNamespace\x12(.somabrain.memory.v1.GetNamespaceRequest\x1a).somabrain.memory.v1.GetNamespaceResponse\"\x03\x90\x02\x01\x12n\n\x0eListNamespaces\x12*.somabrain.memory.v1.ListNamespacesRequest\x1a+.somabrain.memory.v1.ListNamespacesResponse\"\x03\x90\x02\x01\x12l\n\x0fUpdateNamespace\x12+.somabrain.memory.v1.UpdateNamespaceRequest\x1a,.somabrain.memory.v1.UpdateNamespaceResponse\x12q\n\x0f\x44\x65leteNamespace\x12+.somabrain.memory.v1.DeleteNamespaceRequest\x1a,.somabrain.memory.v1.DeleteNamespaceResponse\"\x03\x90\x02\x02\x12h\n\x0c\x45raseSubject\x12(.somabrain.memory.v1.EraseSubjectRequest\x1a).somabrain.memory.v1.EraseSubjectResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'somabrain.memory.v1.namespace_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_NAMESPACESETTINGS']._serialized_start=168
-  _globals['_NAMESPACESETTINGS']._serialized_end=392
-  _globals['_NAMESPACESTATISTICS']._serialized_start=395
-  _globals['_NAMESPACESTATISTICS']._serialized_end=824
-  _globals['_NAMESPACE']._serialized_start=827
-  _globals['_NAMESPACE']._serialized_end=1138
-  _globals['_CREATENAMESPACEREQUEST']._serialized_start=1140
-  _globals['_CREATENAMESPACEREQUEST']._serialized_end=1257
-  _globals['_CREATENAMESPACERESPONSE']._serialized_start=1259
-  _globals['_CREATENAMESPACERESPONSE']._serialized_end=1335
-  _globals['_GETNAMESPACEREQUEST']._serialized_start=1337
-  _globals['_GETNAMESPACEREQUEST']._serialized_end=1372
-  _globals['_GETNAMESPACERESPONSE']._serialized_start=1374
-  _globals['_GETNAMESPACERESPONSE']._serialized_end=1447
-  _globals['_LISTNAMESPACESREQUEST']._serialized_start=1449
-  _globals['_LISTNAMESPACESREQUEST']._serialized_end=1511
-  _globals['_LISTNAMESPACESRESPONSE']._serialized_start=1513
-  _globals['_LISTNAMESPACESRESPONSE']._serialized_end=1614
-  _globals['_UPDATENAMESPACEREQUEST']._serialized_start=1617
-  _globals['_UPDATENAMESPACEREQUEST']._serialized_end=1761
-  _globals['_UPDATENAMESPACERESPONSE']._serialized_start=1763
-  _globals['_UPDATENAMESPACERESPONSE']._serialized_end=1839
-  _globals['_DELETENAMESPACEREQUEST']._serialized_start=1841
-  _globals['_DELETENAMESPACEREQUEST']._serialized_end=1936
-  _globals['_DELETENAMESPACERESPONSE']._serialized_start=1938
-  _globals['_DELETENAMESPACERESPONSE']._serialized_end=1963
-  _globals['_ERASESUBJECTREQUEST']._serialized_start=1965
-  _globals['_ERASESUBJECTREQUEST']._serialized_end=2039
-  _globals['_ERASESUBJECTRESPONSE']._serialized_start=2041
-  _globals['_ERASESUBJECTRESPONSE']._serialized_end=2112
-  _globals['_NAMESPACESERVICE']._serialized_start=2115
-  _globals['_NAMESPACESERVICE']._serialized_end=2772
+  _globals['_NAMESPACE'].fields_by_name['name']._loaded_options = None
+  _globals['_NAMESPACE'].fields_by_name['name']._serialized_options = b'\342A\001\010'
+  _globals['_NAMESPACE'].fields_by_name['statistics']._loaded_options = None
+  _globals['_NAMESPACE'].fields_by_name['statistics']._serialized_options = b'\342A\001\003'
+  _globals['_NAMESPACE'].fields_by_name['create_time']._loaded_options = None
+  _globals['_NAMESPACE'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
+  _globals['_NAMESPACE'].fields_by_name['update_time']._loaded_options = None
+  _globals['_NAMESPACE'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
+  _globals['_NAMESPACE'].fields_by_name['version']._loaded_options = None
+  _globals['_NAMESPACE'].fields_by_name['version']._serialized_options = b'\342A\001\003'
+  _globals['_NAMESPACE'].fields_by_name['epoch']._loaded_options = None
+  _globals['_NAMESPACE'].fields_by_name['epoch']._serialized_options = b'\342A\001\003'
+  _globals['_CREATENAMESPACEREQUEST'].fields_by_name['namespace_id']._loaded_options = None
+  _globals['_CREATENAMESPACEREQUEST'].fields_by_name['namespace_id']._serialized_options = b'\342A\001\002'
+  _globals['_GETNAMESPACEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETNAMESPACEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_UPDATENAMESPACEREQUEST'].fields_by_name['namespace']._loaded_options = None
+  _globals['_UPDATENAMESPACEREQUEST'].fields_by_name['namespace']._serialized_options = b'\342A\001\002'
+  _globals['_UPDATENAMESPACEREQUEST'].fields_by_name['update_mask']._loaded_options = None
+  _globals['_UPDATENAMESPACEREQUEST'].fields_by_name['update_mask']._serialized_options = b'\342A\001\002'
+  _globals['_DELETENAMESPACEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETENAMESPACEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_ERASESUBJECTREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_ERASESUBJECTREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
+  _globals['_ERASESUBJECTREQUEST'].fields_by_name['subject']._loaded_options = None
+  _globals['_ERASESUBJECTREQUEST'].fields_by_name['subject']._serialized_options = b'\342A\001\002'
+  _globals['_NAMESPACESERVICE'].methods_by_name['GetNamespace']._loaded_options = None
+  _globals['_NAMESPACESERVICE'].methods_by_name['GetNamespace']._serialized_options = b'\220\002\001'
+  _globals['_NAMESPACESERVICE'].methods_by_name['ListNamespaces']._loaded_options = None
+  _globals['_NAMESPACESERVICE'].methods_by_name['ListNamespaces']._serialized_options = b'\220\002\001'
+  _globals['_NAMESPACESERVICE'].methods_by_name['DeleteNamespace']._loaded_options = None
+  _globals['_NAMESPACESERVICE'].methods_by_name['DeleteNamespace']._serialized_options = b'\220\002\002'
+  _globals['_NAMESPACESERVICE'].methods_by_name['EraseSubject']._loaded_options = None
+  _globals['_NAMESPACESERVICE'].methods_by_name['EraseSubject']._serialized_options = b'\220\002\002'
+  _globals['_NAMESPACESETTINGS']._serialized_start=201
+  _globals['_NAMESPACESETTINGS']._serialized_end=507
+  _globals['_NAMESPACESTATISTICS']._serialized_start=510
+  _globals['_NAMESPACESTATISTICS']._serialized_end=1194
+  _globals['_NAMESPACE']._serialized_start=1197
+  _globals['_NAMESPACE']._serialized_end=1633
+  _globals['_CREATENAMESPACEREQUEST']._serialized_start=1636
+  _globals['_CREATENAMESPACEREQUEST']._serialized_end=1798
+  _globals['_CREATENAMESPACERESPONSE']._serialized_start=1800
+  _globals['_CREATENAMESPACERESPONSE']._serialized_end=1887
+  _globals['_GETNAMESPACEREQUEST']._serialized_start=1889
+  _globals['_GETNAMESPACEREQUEST']._serialized_end=1936
+  _globals['_GETNAMESPACERESPONSE']._serialized_start=1938
+  _globals['_GETNAMESPACERESPONSE']._serialized_end=2022
+  _globals['_LISTNAMESPACESREQUEST']._serialized_start=2024
+  _globals['_LISTNAMESPACESREQUEST']._serialized_end=2109
+  _globals['_LISTNAMESPACESRESPONSE']._serialized_start=2112
+  _globals['_LISTNAMESPACESRESPONSE']._serialized_end=2240
+  _globals['_UPDATENAMESPACEREQUEST']._serialized_start=2243
+  _globals['_UPDATENAMESPACEREQUEST']._serialized_end=2437
+  _globals['_UPDATENAMESPACERESPONSE']._serialized_start=2439
+  _globals['_UPDATENAMESPACERESPONSE']._serialized_end=2526
+  _globals['_DELETENAMESPACEREQUEST']._serialized_start=2529
+  _globals['_DELETENAMESPACEREQUEST']._serialized_end=2669
+  _globals['_DELETENAMESPACERESPONSE']._serialized_start=2671
+  _globals['_DELETENAMESPACERESPONSE']._serialized_end=2696
+  _globals['_ERASESUBJECTREQUEST']._serialized_start=2698
+  _globals['_ERASESUBJECTREQUEST']._serialized_end=2814
+  _globals['_ERASESUBJECTRESPONSE']._serialized_start=2816
+  _globals['_ERASESUBJECTRESPONSE']._serialized_end=2918
+  _globals['_NAMESPACESERVICE']._serialized_start=2921
+  _globals['_NAMESPACESERVICE']._serialized_end=3598
 # @@protoc_insertion_point(module_scope)

@@ -13,7 +13,7 @@ from somabrain_service.store.postgres.driver.dsn import Target, dsn_target, vali
 FOLLOW_INTERVAL_S = 1.0
 """Seconds between reads of the setting while connections are reused; one that is opened reads it at once."""
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class CurrentDsn:

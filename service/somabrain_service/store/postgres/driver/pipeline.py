@@ -50,7 +50,7 @@ CANCEL_TIMEOUT_S = 5.0
 WAIT_INTERVAL_S = 60.0
 """Seconds after which a wait checks its socket even if it was not woken."""
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 _cancellations: set[asyncio.Task[None]] = set()
 """Running cancellations: the event loop itself keeps only weak references."""
 

@@ -1,4 +1,4 @@
-"""What the service needs of a PostgreSQL session, and how a new one is given it.
+"""Settings that the service needs of a PostgreSQL session, and the statements that give them to a new one.
 
 An administrator may set defaults for a role or database that change how values are written and where names are found.
 So each new session sets what this service's statements and parsers assume, in its first exchange. Not in the startup
@@ -63,7 +63,7 @@ _UNUSABLE_SCHEMA = """(
 
 BACKEND = sql("SELECT pg_backend_pid()")
 PROBE = sql("SELECT pg_backend_pid() AS backend, CURRENT_TIMESTAMP AS time, CAST('1 day' AS interval) AS duration")
-"""What a probe reads: the backend, and a time and a duration, which the parsers must understand."""
+"""Columns of a probe: the backend, and a time and a duration, which the parsers must understand."""
 
 
 def prepare(settings: Mapping[str, str]) -> Sql:

@@ -1,4 +1,0 @@
-// The pod sandbox's process, when its image cannot be pulled.
-module somabrain.io/scripts/go/pause
-
-go 1.26.0

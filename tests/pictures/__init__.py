@@ -1,0 +1,1 @@
+"""The pictures of README, drawn from what real programs print."""
