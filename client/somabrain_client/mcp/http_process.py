@@ -37,7 +37,7 @@ from somabrain_client.memory_client import MemoryClient
 
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class Readiness:
