@@ -32,7 +32,7 @@ demo: $(VENV) ## Create a cluster, the operator and a memory service, and run an
 	@$(LOCAL) up --with-images
 	@$(PY) examples/demo.py
 
-test: lint unit kernel chart integration e2e ## Run all checks and tests
+test: lint unit kernel chart integration integration-langgraph e2e ## Run all checks and tests
 
 lint: $(VENV) ## Check style, types, import rules, contract, charts, workflows and generated code
 	@$(LOCAL) tools helm kubeconform actionlint
@@ -55,6 +55,14 @@ integration: $(VENV) ## Run the tests against real servers on loopback
 	@$(LOCAL) previous
 	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder tests/integration
 
+integrations: $(VENV) ## Run the tests of the client's adapters, each with its framework (OPTIONS="langgraph anthropic" for some)
+	@$(LOCAL) tools opa
+	@scripts/integrations.sh $(OPTIONS)
+
+integration-langgraph: $(VENV) ## Run the tests of LangGraph's store by its synchronous interface, in the development environment
+	@$(LOCAL) tools opa
+	@$(PY) -m pytest tests/integrations/langgraph/test_store.py -k "not async"
+
 chart: $(VENV) ## Run the tests that render the charts
 	@$(LOCAL) tools helm kubeconform
 	@$(LOCAL) previous
@@ -75,9 +83,13 @@ conformance: $(VENV) ## Run the store's tests against your PostgreSQL: make conf
 	@$(LOCAL) tools redis
 	@$(PY) -m tests.conformance --owner-dsn "$(OWNER_DSN)" --app-dsn "$(APP_DSN)" --worker-dsn "$(WORKER_DSN)" $(OPTIONS)
 
+mcp-conformance: $(VENV) ## Run the Model Context Protocol's own suites against the MCP server (installs them from the npm registry)
+	@$(LOCAL) tools opa
+	@$(PY) -m tests.mcp_conformance
+
 faults: $(VENV) ## Run two minutes of writes, recalls and watches while server and PostgreSQL are killed
 	@$(LOCAL) tools opa
-	@$(PY) -m pytest -s tests/integration/service/test_faults_under_load.py --faults-s 120
+	@$(PY) -m pytest -s tests/integration/service/lifecycle/test_faults_under_load.py --faults-s 120
 
 resilience: $(VENV) ## Test outage, slowness and recovery of each dependency under load; writes docs/resilience.md
 	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol
@@ -93,6 +105,9 @@ bench-versus: $(VENV) ## Compare server CPU per call with another revision: make
 
 bench-keys: $(VENV) ## Compare a get by key with one by name, and Recall with five conditions with one without
 	@$(PY) bench/bench_keys.py $(OPTIONS)
+
+bench-mcp: $(VENV) ## Compare server CPU of a Recall over MCP, both processes counted, with one over gRPC (OPTIONS="--lexical")
+	@$(PY) bench/bench_mcp.py $(OPTIONS)
 
 bench-peers: $(VENV) ## Compare speed with chroma and mem0, which it installs (OPTIONS="--memories 1000 --seconds 2")
 	@$(PY) bench/bench_peers.py $(OPTIONS)

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from common import errors
 from common.config.former_names import ACCEPTED_UNTIL, FORMER_ENDPOINT_KEYS, FORMER_NAMES
 from common.config.settings import DELIMITER, PREFIX, Settings
+from somabrain_client.mcp.metrics import Metrics as McpMetrics
 from somabrain_operator.metrics import Metrics as OperatorMetrics
 from somabrain_service.interceptors.errors import STATUS_CODES
 from somabrain_service.metrics import FORMER_FAMILIES, FORMER_LABELS
@@ -98,9 +99,14 @@ def _bound(constraint: object) -> str:
 
 def metrics() -> list[str]:
     """Return the lines of the metrics page."""
-    lines = ["# Reference: metrics", "", RENDERED.format(source="the registries of both processes")]
+    lines = ["# Reference: metrics", "", RENDERED.format(source="the registries of the processes")]
     lines.append("No label contains caller input: each has a closed set of values, so the number of series is bounded.")
-    for title, registry in (("The service", ServiceMetrics().registry), ("The operator", OperatorMetrics().registry)):
+    registries = {
+        "The service": ServiceMetrics().registry,
+        "The operator": OperatorMetrics().registry,
+        "The MCP server": McpMetrics().registry,
+    }
+    for title, registry in registries.items():
         lines += ["", f"## {title}", "", *table(("metric", "type", "labels", "meaning"), _families(registry))]
     return lines
 

@@ -44,6 +44,7 @@ class BaseClient:
         retry: RetryPolicy | None = None,
         tls: Tls | None = None,
         use_http_proxy: bool = False,
+        traceparent: Callable[[], str] | None = None,
     ) -> None:
         """Prepare a channel, which connects on first use.
 
@@ -56,12 +57,20 @@ class BaseClient:
             tls: TLS settings; None: plain text, for loopback and for meshes that encrypt.
             use_http_proxy: connect through the proxy that the environment names (`grpc_proxy`, `https_proxy` or
                 `http_proxy`, except hosts of `no_grpc_proxy` or `no_proxy`); False: ignore these variables.
+            traceparent: returns the W3C trace context that a call continues, called at each attempt; empty or None:
+                calls carry no trace context.
 
         Raises:
             RuntimeError: a client was created before this process was forked.
         """
         self._transport = Transport(
-            address, token, deadline_s, retry or RetryPolicy(), tls, use_http_proxy=use_http_proxy
+            address,
+            token,
+            deadline_s,
+            retry or RetryPolicy(),
+            tls,
+            use_http_proxy=use_http_proxy,
+            traceparent=traceparent,
         )
         self._memories = memory_service_pb2_grpc.MemoryServiceStub(self._transport.channel)
         self._namespaces = namespace_service_pb2_grpc.NamespaceServiceStub(self._transport.channel)

@@ -12,7 +12,17 @@ from somabrain.memory.v1 import memory_pb2
 from somabrain.memory.v1 import memory_service_pb2 as pb
 from somabrain_client.base_client import BaseClient, key_name, namespace_name
 from somabrain_client.errors import CallError, from_status
-from somabrain_client.models import Filter, Forgotten, Memory, MemoryDraft, MemoryGroup, MemoryKind, RecallResult
+from somabrain_client.models import (
+    Filter,
+    Forgotten,
+    Memory,
+    MemoryDraft,
+    MemoryGroup,
+    MemoryGroupPage,
+    MemoryKind,
+    MemoryPage,
+    RecallResult,
+)
 from somabrain_client.proto_mapping import (
     draft_to_proto,
     duration_to_proto,
@@ -245,6 +255,42 @@ class Memories(BaseClient):
         async for message in self._pages(self._memories.ListMemories, request, lambda page: page.memories):
             yield memory_from_proto(message)
 
+    async def list_page(
+        self,
+        namespace: str,
+        *,
+        where: Filter | None = None,
+        order_by: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> MemoryPage:
+        """Return one page of memories, for programs that give the token of the next page to a caller of theirs.
+
+        `page_token`: of the page before, with all other arguments unchanged; empty: the first page.
+        """
+        request = pb.ListMemoriesRequest(
+            parent=namespace_name(namespace),
+            filter=filter_to_proto(where),
+            order_by=order_by,
+            page_size=page_size,
+            page_token=page_token,
+        )
+        response = await self._transport.call(self._memories.ListMemories, request)
+        return MemoryPage(tuple(memory_from_proto(each) for each in response.memories), response.next_page_token)
+
+    async def session_page(
+        self, namespace: str, *, where: Filter | None = None, page_size: int = 0, page_token: str = ""
+    ) -> MemoryGroupPage:
+        """Return one page of the sessions of the memories that match; `page_token` as in `list_page`."""
+        request = pb.ListSessionsRequest(
+            parent=namespace_name(namespace),
+            filter=filter_to_proto(where),
+            page_size=page_size,
+            page_token=page_token,
+        )
+        response = await self._transport.call(self._memories.ListSessions, request)
+        return MemoryGroupPage(tuple(group_from_proto(each) for each in response.sessions), response.next_page_token)
+
     async def update(
         self,
         name: str,
@@ -266,11 +312,13 @@ class Memories(BaseClient):
         vector: Sequence[float] | None = None,
         etag: str = "",
         request_id: str = "",
+        allow_missing: bool = False,
     ) -> Memory:
         """Update the given fields; None leaves a field unchanged, and `clear` names fields to reset to their defaults.
 
         The former memory becomes a revision. `vector` is the caller's own for the changed text. With an `etag` the
-        memory is changed only if the etag is the current one. A time without a zone is the machine's local time.
+        memory is changed only if the etag is the current one. With `allow_missing` and a name by key, a memory is
+        created from the given fields if no memory has the key. A time without a zone is the machine's local time.
         """
         fields = {
             "text": text,
@@ -309,6 +357,7 @@ class Memories(BaseClient):
             update_mask=FieldMask(paths=[*changed, *clear]),
             vector=None if vector is None else memory_pb2.Vector(values=vector),
             request_id=request_id or uuid.uuid4().hex,
+            allow_missing=allow_missing,
         )
         response = await self._transport.call(self._memories.UpdateMemory, request)
         return memory_from_proto(response.memory, response.consistency_token)

@@ -137,6 +137,22 @@ class MemoryGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryPage:
+    """A page of memories. `next_page_token`: for the call that returns the next one; empty: this is the last."""
+
+    memories: tuple[Memory, ...]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryGroupPage:
+    """A page of groups. `next_page_token`: for the call that returns the next one; empty: this is the last."""
+
+    groups: tuple[MemoryGroup, ...]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
 class Forgotten:
     """Numbers of memories that were forgotten, and that matched before. More match if the bound was reached."""
 

@@ -7,6 +7,7 @@ threads may call concurrently. Its methods wrap those of `MemoryClient`, with th
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
@@ -86,7 +87,10 @@ class SyncMemoryClient:
         tls: Tls | None = None,
         use_http_proxy: bool = False,
     ) -> None:
-        """Start the event loop; the channel connects on first use. The arguments are those of `MemoryClient`."""
+        """Start the event loop; the channel connects on first use. The arguments are those of `MemoryClient`.
+
+        `traceparent` is not one of them: calls run in a thread that has no context of the caller.
+        """
         self._fork_guard = ForkGuard()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="somabrain-client", daemon=True)
@@ -121,18 +125,32 @@ class SyncMemoryClient:
         """Counters of calls, attempts and unavailable servers so far."""
         return self._client.attempts
 
+    def run(self, calls: Callable[[MemoryClient], Coroutine[object, object, T]]) -> T:
+        """Run a coroutine of several calls on the client's event loop, wait for it and return its result.
+
+        An interruption while waiting cancels it. It must not be called from a coroutine that runs on that loop.
+        """
+        return self._run(calls(self._client))
+
+    async def run_async(self, calls: Callable[[MemoryClient], Coroutine[object, object, T]]) -> T:
+        """Await a coroutine of several calls from any event loop: it runs on the client's, and is cancelled there."""
+        return await asyncio.wrap_future(self._submit(calls(self._client)))
+
     def _run(self, call: Coroutine[object, object, T]) -> T:
         """Wait for the call and return its result; an interruption while waiting cancels it on the server, too."""
-        if self._fork_guard.is_forked or self._loop.is_closed():
-            call.close()
-            self._fork_guard.check()
-            raise RuntimeError("the client is closed")
-        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        future = self._submit(call)
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
+
+    def _submit(self, call: Coroutine[object, object, T]) -> concurrent.futures.Future[T]:
+        if self._fork_guard.is_forked or self._loop.is_closed():
+            call.close()
+            self._fork_guard.check()
+            raise RuntimeError("the client is closed")
+        return asyncio.run_coroutine_threadsafe(call, self._loop)
 
     create_namespace = _blocking(MemoryClient.create_namespace)
     get_namespace = _blocking(MemoryClient.get_namespace)
@@ -155,4 +173,6 @@ class SyncMemoryClient:
     batch_forget = _blocking(MemoryClient.batch_forget)
     watch = _iterating(MemoryClient.watch)
     export = _iterating(MemoryClient.export)
+    list_page = _blocking(MemoryClient.list_page)
+    session_page = _blocking(MemoryClient.session_page)
     list = _iterating(MemoryClient.list)

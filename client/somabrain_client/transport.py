@@ -61,6 +61,7 @@ class Transport:
         tls: Tls | None,
         *,
         use_http_proxy: bool = False,
+        traceparent: Callable[[], str] | None = None,
     ) -> None:
         self._fork_guard = ForkGuard()
         # gRPC would send calls to loopback and to Services of the cluster through a proxy of the environment, too.
@@ -73,6 +74,7 @@ class Transport:
         self._token = token
         self._deadline_s = deadline_s
         self._retry = retry
+        self._traceparent = traceparent
 
     async def close(self) -> None:
         """Close the channel; in a forked process do nothing, because the channel is its parent's."""
@@ -168,6 +170,9 @@ class Transport:
         return await self._metadata() != metadata
 
     async def _metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return the metadata of an attempt: the token first, if there is one."""
+        trace = self._traceparent() if self._traceparent else ""
+        rest = (("traceparent", trace),) if trace else ()
         if self._token is None:
-            return ()
-        return (("authorization", f"Bearer {await read_token(self._token)}"),)
+            return rest
+        return (("authorization", f"Bearer {await read_token(self._token)}"), *rest)

@@ -48,7 +48,7 @@ class ClaimReader:
         expires_at, subject = numeric_date(payload.get("exp")), payload.get("sub")
         if not isinstance(subject, str) or expires_at is None:
             raise Unauthenticated("malformed")
-        scopes = None if self._scope is None else _scopes(claims.resolve(payload, self._scope))
+        scopes = None if self._scope is None else scopes_of(claims.resolve(payload, self._scope))
         return Identity(subject, tenant, str(payload.get("iss")), scopes, expires_at)
 
 
@@ -62,7 +62,7 @@ def numeric_date(claim: object) -> float | None:
         return None
 
 
-def _scopes(claim: object) -> frozenset[str]:
+def scopes_of(claim: object) -> frozenset[str]:
     """Return the scopes of a claim: a list, or a space-separated string (RFC 8693, 4.2); empty for any other type."""
     if isinstance(claim, str):
         return frozenset(claim.split())

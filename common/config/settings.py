@@ -41,6 +41,7 @@ from common.config.groups.encoders import (
     EncoderSettings,
     OnnxDirectory,
 )
+from common.config.groups.mcp import McpSettings, TokenExchangeSettings
 from common.config.groups.operator import OperatorSettings
 from common.config.groups.platform import CacheSettings, EventsSettings, FlagSettings, QuotaSettings, TraceSettings
 from common.config.groups.server import GrpcSettings, HttpSettings, LogSettings, TlsSettings
@@ -65,6 +66,7 @@ __all__ = [
     "IntrospectionSettings",
     "InvalidValues",
     "LogSettings",
+    "McpSettings",
     "OnnxDirectory",
     "OperatorSettings",
     "PolicySettings",
@@ -72,6 +74,7 @@ __all__ = [
     "SearchIndexSettings",
     "Settings",
     "TlsSettings",
+    "TokenExchangeSettings",
     "TraceSettings",
     "WorkersSettings",
     "former_names_in_use",
@@ -130,6 +133,7 @@ class Settings(BaseSettings):
     flags: FlagSettings = FlagSettings()
     quota: QuotaSettings = QuotaSettings()
     trace: TraceSettings = TraceSettings()
+    mcp: McpSettings = McpSettings()
     operator: OperatorSettings = OperatorSettings()
 
     @classmethod

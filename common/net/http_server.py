@@ -1,4 +1,4 @@
-"""HTTP server of probes and metrics, the same in both images."""
+"""HTTP server: of probes and metrics, the same in both images, and of the MCP endpoint."""
 
 from __future__ import annotations
 
@@ -16,20 +16,31 @@ ALL_ADDRESSES: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 @asynccontextmanager
-async def http_server(http: HttpSettings, app: web.Application) -> AsyncIterator[int]:
+async def http_server(
+    http: HttpSettings, app: web.Application, *, setting: str = "http", drain_s: float = 1.0, cancel_calls: bool = False
+) -> AsyncIterator[int]:
     """Serve `app` and yield the port it listens on.
+
+    Args:
+        http: where to listen.
+        app: the application.
+        setting: group of settings that `http` comes from, for errors.
+        drain_s: maximum seconds for calls in flight to finish at the end; then they are cancelled.
+        cancel_calls: cancel a call when its client disconnects.
 
     Raises:
         ConfigurationError: the port cannot be bound.
     """
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
+    runner = web.AppRunner(
+        app, access_log=None, handle_signals=False, shutdown_timeout=drain_s, handler_cancellation=cancel_calls
+    )
     await runner.setup()
     try:
         try:
             await _site(runner, http).start()
         except OSError as exc:
             raise ConfigurationError(
-                f"http.port: {http.host}:{http.port} cannot be bound ({_reason(exc)}); free it or choose another."
+                f"{setting}.port: {http.host}:{http.port} cannot be bound ({_reason(exc)}); free it or choose another."
             ) from exc
         yield int(runner.addresses[0][1])
     finally:

@@ -143,7 +143,7 @@ def is_loopback(host: str) -> bool:
 
 @asynccontextmanager
 async def open_authenticator(
-    auth: AuthSettings, host: str, current: Callable[[], AuthSettings] | None = None
+    auth: AuthSettings, host: str, current: Callable[[], AuthSettings] | None = None, *, setting: str = "grpc.host"
 ) -> AsyncIterator[Authenticator]:
     """Yield the authenticator for `auth.mode`, for a server bound to `host`.
 
@@ -151,6 +151,7 @@ async def open_authenticator(
         auth: the settings.
         host: the server's address.
         current: returns the settings as they are now, for a client secret that was rotated; None: it never is.
+        setting: name of the setting that `host` comes from, for errors.
 
     Raises:
         ConfigurationError: mode `none` with a host that is not loopback, a claim setting that is not a JSON Pointer,
@@ -160,8 +161,8 @@ async def open_authenticator(
         case "none":
             if not is_loopback(host):
                 raise ConfigurationError(
-                    f"auth.mode: `none` accepts every caller and requires a loopback host, but grpc.host is {host}; "
-                    "set grpc.host to 127.0.0.1, or auth.mode to jwt or introspection."
+                    f"auth.mode: `none` accepts every caller and requires a loopback host, but {setting} is {host}; "
+                    f"set {setting} to 127.0.0.1, or auth.mode to jwt or introspection."
                 )
             yield AnonymousAuthenticator(auth.anonymous_tenant)
         case "jwt":

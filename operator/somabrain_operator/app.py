@@ -65,6 +65,8 @@ def operator_defaults(settings: OperatorSettings) -> OperatorDefaults:
         vault_image=settings.vault_image,
         policy=files("common.policy").joinpath("sb.rego").read_text(encoding="utf-8"),
         stall_after_s=settings.stall_after_s,
+        provisions=settings.provision,
+        finalizers=settings.provision and not settings.namespaces,
     )
 
 

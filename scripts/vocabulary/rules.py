@@ -17,6 +17,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from common.config.settings import PREFIX, variable_names
+from somabrain_client.mcp.metrics import Metrics as McpMetrics
 from somabrain_operator.metrics import Metrics as OperatorMetrics
 from somabrain_service.metrics import FORMER_FAMILIES
 from somabrain_service.metrics import Metrics as ServiceMetrics
@@ -54,7 +55,7 @@ def check(root: Path) -> Iterator[str]:
             yield from phrased(f"{where}:{line}", text, phrases)
     for setting in variable_names():
         yield from banned("setting", setting.removeprefix(PREFIX), words)
-    for registry in (ServiceMetrics().registry, OperatorMetrics().registry):
+    for registry in (ServiceMetrics().registry, OperatorMetrics().registry, McpMetrics().registry):
         for family in _families(registry):
             yield from banned("metric", family, words)
     for crd in sorted((root / "crds").glob("*.yaml")):

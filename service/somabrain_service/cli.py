@@ -1,4 +1,4 @@
-"""The command `somabrain-service`: migrate, serve, or both; and change flags of running services.
+"""The command `somabrain-service`: make a database, migrate, serve; and change flags of running services.
 
 Exit codes: 0 success; 1 failure; 2 invalid arguments or settings.
 """
@@ -9,8 +9,8 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from common.config.settings import LogSettings, Settings, former_names_in_use, load
 from common.errors import ConfigurationError, SomaBrainError
 from common.log import configure_logging, warn_of_former_names
+from common.provisioning import ADMIN_KEYS, parse_admin, parse_provisioned
 from somabrain_service.flags import command
 from somabrain_service.store.schema import HEAD
 
@@ -86,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     serve_help = "serve; not ready until the schema has been migrated"
     commands.add_parser("serve", parents=[embedded], help=serve_help)
     commands.add_parser("start", help="migrate, then serve: the image's default")
+    provision_help = "as an administrator of PostgreSQL: make a database with its roles, or correct them"
+    provision = commands.add_parser("provision", help=provision_help)
+    provision.add_argument("--admin", type=Path, required=True, metavar="DIR", help="files uri, or host, username, ...")
+    provision.add_argument("--database", type=Path, required=True, metavar="FILE", help="JSON of database and roles")
+    provision.add_argument("--drop", action="store_true", help="drop what was made for it instead")
     command.add_arguments(commands)
     return parser
 
@@ -93,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace, settings: Settings) -> None:
     if options.command == "flags":
         command.run(options, settings, print)
+        return
+    if options.command == "provision":
+        _provision(options, settings)
         return
     with ExitStack() as stack:
         adapt: Callable[[Settings], Settings] | None = None
@@ -143,7 +152,7 @@ def _with_embedded_postgres(database: EmbeddedDatabase, settings: Settings) -> S
 
 
 def _migrate(settings: Settings, target: int | None) -> None:
-    """Migrate; an error message is also written to the termination log, which `kubectl describe` shows."""
+    """Migrate the schema, to this image's version or a given one."""
     from somabrain_service.admin.schema_check import current_schema
 
     if target is None and (current := current_schema(_owner_dsn(settings), settings.database)):
@@ -151,9 +160,46 @@ def _migrate(settings: Settings, target: int | None) -> None:
         return
     from somabrain_service.admin.migrate import migrate
 
-    try:
+    with _termination_message(settings):
         revision = "head" if target is None else f"{target:04}"
         migrate(_owner_dsn(settings), settings.database, _report, revision=revision)
+
+
+def _provision(options: argparse.Namespace, settings: Settings) -> None:
+    """Make the database with its roles, or drop them."""
+    from somabrain_service.admin import provision
+
+    with _termination_message(settings):
+        try:
+            admin = parse_admin({name: _read(options.admin / name) for name in ADMIN_KEYS})
+        except ConfigurationError as exc:
+            raise ConfigurationError(f"The administrator's Secret {exc.message}.") from None
+        try:
+            desired = parse_provisioned(_read(options.database))
+        except ConfigurationError as exc:
+            raise ConfigurationError(f"--database: {options.database} {exc.message}.") from None
+        (provision.drop if options.drop else provision.provision)(admin, desired, settings.database, _report)
+
+
+def _read(file: Path) -> str:
+    """Return the content of a file; empty if it does not exist.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"{file} cannot be read: {getattr(exc, 'strerror', 'it is not UTF-8')}.") from None
+
+
+@contextmanager
+def _termination_message(settings: Settings) -> Iterator[None]:
+    """Write an error also to the termination log, which `kubectl describe` shows."""
+    try:
+        yield
     except SomaBrainError as exc:
         if settings.termination_log is not None and settings.termination_log.exists():
             settings.termination_log.write_text(exc.message)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from common.aio.stop_signals import stop_on_signals
 from common.config.rotation import CurrentSettings, secret_value
 from common.config.settings import EventsSettings, Settings, TlsSettings
 from common.errors import ConfigurationError
@@ -59,7 +58,7 @@ async def serve(settings: Settings, adapt: Callable[[Settings], Settings] | None
     if settings.postgres_dsn is None:
         raise ConfigurationError("postgres_dsn: is required; set SOMABRAIN_POSTGRES_DSN to a URL of the app role.")
     stop_requested = asyncio.Event()
-    _stop_on_signals(stop_requested)
+    stop_on_signals(stop_requested)
     if settings.auth.mode == "none":
         _log.warning("authentication disabled", reason="auth.mode=none", tenant=settings.auth.anonymous_tenant)
     metrics, health = Metrics(), HealthService()
@@ -191,18 +190,3 @@ def with_result_cache(context: AppContext, cache: Cache | None) -> AppContext:
         ranker=CachedRanker(context.ranker, cache),
         query_vectors=CachedQueryVectors(context.query_vectors, cache),
     )
-
-
-def _stop_on_signals(stop_requested: asyncio.Event) -> None:
-    """Shut down gracefully at the first signal, exit at once at the second."""
-
-    def on_signal(number: signal.Signals) -> None:
-        if stop_requested.is_set():
-            _log.warning("second signal, exiting at once", signal=number.name)
-            os._exit(128 + number)
-        _log.info("shutdown requested", signal=number.name)
-        stop_requested.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)

@@ -16,6 +16,18 @@ from tests.unit.operator import samples
 
 NAME = samples.KEY.name
 AMOUNTS = {"requests": {"cpu": "30m", "memory": "96Mi"}, "limits": {"cpu": "1", "memory": "300Mi"}}
+EXCHANGE = {"url": "https://issuer.example/token", "audience": "somabrain"}
+MCP: dict[str, Any] = {
+    "resourceUrl": "https://memory.example/v1/mcp",
+    "replicas": 2,
+    "port": 9000,
+    "namespace": "notes",
+    "allowedHosts": ["memory.internal:9000", "other:*"],
+    "allowedOrigins": ["https://app.example"],
+    "drainSeconds": 40,
+    "resources": AMOUNTS,
+    "service": {"type": "LoadBalancer", "annotations": {"balancer.example/internal": "true"}},
+}
 OPERATOR: dict[str, dict[str, Any]] = {
     "minimal": {},
     "ids of the cluster": {"podSecurityContext": {}},
@@ -31,7 +43,16 @@ OPERATOR: dict[str, dict[str, Any]] = {
             "resources": AMOUNTS,
         },
     },
+    "mcp of one resource": {"mcp": {"resourceUrl": "https://memory.example/mcp", "sameResource": True}},
+    "mcp asleep": {"replicas": 0, "mcp": {"resourceUrl": "https://memory.example/mcp", "sameResource": True}},
     "canonical": {
+        "mcp": {
+            **MCP,
+            "exchange": {**EXCHANGE, "secretRef": {"name": "mcp-client"}, "caSecretRef": {"name": "issuer-ca"}},
+            "tls": {"caSecretRef": {"name": "service-ca"}, "clientSecretRef": {"name": "mcp-certificate"}},
+            "secretRefs": [{"name": "more-of-mcp"}],
+            "configMapRefs": [{"name": "plain-of-mcp"}],
+        },
         "replicas": 3,
         "config": {"logLevel": "debug", "drainSeconds": 60},
         "auth": {
@@ -74,7 +95,22 @@ CHART: dict[str, dict[str, Any]] = {
             "resources": AMOUNTS,
         },
     },
+    "mcp of one resource": {
+        "mcp": {"enabled": True, "resourceUrl": "https://memory.example/mcp", "sameResource": True}
+    },
+    "mcp asleep": {
+        "replicas": 0,
+        "mcp": {"enabled": True, "resourceUrl": "https://memory.example/mcp", "sameResource": True},
+    },
     "canonical": {
+        "mcp": {
+            **MCP,
+            "enabled": True,
+            "exchange": {**EXCHANGE, "secretName": "mcp-client", "caSecretName": "issuer-ca"},
+            "tls": {"caSecretName": "service-ca", "clientSecretName": "mcp-certificate"},
+            "secretRefs": ["more-of-mcp"],
+            "configMapRefs": ["plain-of-mcp"],
+        },
         "replicas": 3,
         "settings": {
             "log": {"level": "debug"},
@@ -156,6 +192,48 @@ def test_the_migration_is_the_operators_to_the_letter(both: tuple[list[Manifest]
     assert agent(ours) == agent(theirs)
     for field in ("backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"):
         assert ours["spec"][field] == theirs["spec"][field]
+
+
+def test_the_mcp_server_is_the_operators_to_the_letter(both: tuple[list[Manifest], list[Manifest]]) -> None:
+    """Pod, rollout and Service of the MCP server are those of the operator; without it neither has any."""
+    for kind in ("Deployment", "Service"):
+        theirs, ours = (
+            [each for each in rendered if each["kind"] == kind and each["metadata"]["name"] == f"{NAME}-mcp"]
+            for rendered in both
+        )
+        specs = [[_without_annotations(each["spec"]) for each in rendered] for rendered in (theirs, ours)]
+        assert specs[0] == specs[1]
+
+
+def _without_annotations(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a spec without the annotations of its pods: the chart has no hash of Secrets."""
+    template = spec.get("template")
+    metadata = {"labels": None} if template is None else {**template["metadata"], "labels": None, "annotations": None}
+    return {**spec, "template": template and {**template, "metadata": metadata}}
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"resourceUrl": ""}, "/mcp/resourceUrl"),
+        ({"port": 8080}, "/mcp/port"),
+        ({"sameResource": False}, "mcp: set either exchange.url"),
+        ({"exchange": {"url": "https://issuer"}}, "mcp: set either exchange.url"),
+        ({"sameResource": False, "exchange": {"url": "https://issuer"}}, "mcp.exchange.secretName: name a Secret"),
+        ({"audience": "a"}, "mcp.audience: with sameResource"),
+        ({"tls": {"caSecretName": "a"}}, "mcp.tls has no effect without grpc.tls.secretName"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_values_of_the_mcp_server_that_contradict_themselves_are_refused(
+    helm: Helm, tmp_path: Path, values: dict[str, Any], named: str
+) -> None:
+    """Contradicting values are refused with the value and the remedy, as the operator's rules refuse fields."""
+    file = tmp_path / "values.yaml"
+    mcp = {"enabled": True, "resourceUrl": "https://memory.example/mcp", "sameResource": True, **values}
+    file.write_text(json.dumps({"mcp": mcp}))
+    with pytest.raises(HelmRefused, match=named):
+        helm("template", NAME, "helm/charts/sb", "--values", str(file))
 
 
 def test_settings_and_services_are_the_operators(both: tuple[list[Manifest], list[Manifest]]) -> None:

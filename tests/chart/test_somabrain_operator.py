@@ -45,13 +45,36 @@ def test_secrets_are_listed_only_by_an_operator_that_watches_them(
     assert "*" not in {part for pair in granted for part in pair}
 
 
+@pytest.mark.parametrize(
+    ("settings", "secrets", "brains"),
+    [
+        (("provision.enabled=true",), {"create", "update", "delete"}, {"patch"}),
+        (("provision.enabled=true", "watchNamespaces={a}"), {"create", "update"}, set()),
+        (("provision.enabled=true", "image.tag=0.1.0"), set(), set()),
+        (("provision.enabled=false",), set(), set()),
+        (("provision=null",), set(), set()),
+    ],
+)
+def test_databases_are_made_only_by_an_operator_with_the_rights(
+    render: Render, settings: tuple[str, ...], secrets: set[str], brains: set[str]
+) -> None:
+    """Writing Secrets and finalizers are rights of `provision.enabled` alone; the setting says that it has them."""
+    manifests = render(CHART, *settings)
+    roles = of_kind(manifests, "ClusterRole") or of_kind(manifests, "Role")[:1]
+    reading = {"get", "list", "watch"}
+    granted = [(each, rule["verbs"]) for role in roles for rule in role["rules"] for each in rule["resources"]]
+    assert {verb for each, verbs in granted if each == "secrets" for verb in verbs} - reading == secrets
+    assert {verb for each, verbs in granted if each == "somabrains" for verb in verbs} - reading == brains
+    assert environment(manifests).get("SOMABRAIN_OPERATOR__PROVISION") == ("true" if secrets else None)
+
+
 def test_only_what_is_pruned_may_be_deleted(render: Render) -> None:
     """The operator may delete only prunable kinds; the rest is deleted by the garbage collector."""
     (role,) = of_kind(render(CHART), "ClusterRole")
     deletable = {resource for rule in role["rules"] if "delete" in rule["verbs"] for resource in rule["resources"]}
     assert deletable == {
-        "configmaps", "jobs", "poddisruptionbudgets", "horizontalpodautoscalers", "networkpolicies",
-        "servicemonitors", "prometheusrules",
+        "configmaps", "deployments", "jobs", "poddisruptionbudgets", "horizontalpodautoscalers", "networkpolicies",
+        "servicemonitors", "prometheusrules", "services",
     }  # fmt: skip
 
 

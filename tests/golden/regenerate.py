@@ -8,8 +8,13 @@ from typing import Any
 
 import yaml
 
+from somabrain_operator.api.v1alpha1.database import Provision
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.kube.children import last_applied_id
 from somabrain_operator.kube.names import child_id
+from somabrain_operator.observe.parse import with_provisioned_secret
+from somabrain_operator.render.migration import render_migration_job
+from somabrain_operator.render.provision import render_drop_job, render_job_network_policy, render_provision_job
 from tests.unit.operator import samples
 
 FOLDER = Path(__file__).parent
@@ -38,6 +43,54 @@ CASES: Mapping[str, Mapping[str, Any]] = {
         },
         "cache": {"url": "redis+cluster://redis-0:6379,redis-1:6379"},
         "opa": {"enabled": False, "url": "https://opa.example/v1/data/sb/policy"},
+    },
+    "mcp": {
+        "auth": {
+            "issuer": "https://issuer.example",
+            "jwksUrl": "https://issuer.example:8443/keys",
+            "tenantClaim": "/tenant",
+            "scopeClaim": "/scope",
+        },
+        "grpc": {"tls": {"secretRef": {"name": "certificate"}, "clientCa": True}},
+        "networkPolicy": {"clients": [{"podLabels": {"role": "agent"}}]},
+        "mcp": {
+            "resourceUrl": "https://memory.example/v1/mcp",
+            "exchange": {
+                "url": "http://keycloak.auth:9080/token",
+                "secretRef": {"name": "mcp-client"},
+                "audience": "somabrain",
+                "caSecretRef": {"name": "issuer-ca"},
+            },
+            "replicas": 2,
+            "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2", "memory": "1Gi"}},
+            "port": 9000,
+            "namespace": "notes",
+            "allowedHosts": ["memory.internal:9000"],
+            "allowedOrigins": ["https://app.example"],
+            "tls": {"caSecretRef": {"name": "service-ca"}, "clientSecretRef": {"name": "mcp-certificate"}},
+            "drainSeconds": 40,
+            "secretRefs": [{"name": "more-of-mcp"}],
+            "configMapRefs": [{"name": "plain-of-mcp"}],
+            "service": {"type": "LoadBalancer", "annotations": {"balancer.example/internal": "true"}},
+            "networkPolicy": {
+                "clients": [{"namespaceLabels": {"team": "gateways"}}],
+                "scrapers": [{"namespaceLabels": {}}],
+                "egressPorts": [4317],
+            },
+            "podDisruptionBudget": {},
+        },
+    },
+    "mcp-one-resource": {
+        "auth": {
+            "mode": "introspection",
+            "issuer": "https://auth.example/realms/somabrain",
+            "introspection": {
+                "address": "https://auth.example",
+                "secretRef": {"name": "auth-client"},
+                "caSecretRef": {"name": "auth-ca"},
+            },
+        },
+        "mcp": {"resourceUrl": "http://memory.example/mcp", "sameResource": True, "networkPolicy": {}},
     },
     "everything": {
         "image": "registry.example/team/brain@sha256:" + "0" * 64,
@@ -177,8 +230,39 @@ def manifests(fields: Mapping[str, Any]) -> str:
     return yaml.safe_dump_all([*jobs, *pinned], sort_keys=False, width=120, allow_unicode=True)
 
 
+def provisioning() -> str:
+    """Return the Jobs that make and drop a database, and the objects that differ with `spec.database.provision`."""
+    source = {"adminSecretRef": {"name": "admin"}, "deletionPolicy": "Delete"}
+    spec = with_provisioned_secret(
+        samples.KEY,
+        SomaBrainSpec.model_validate(
+            {
+                "database": {"provision": source},
+                "networkPolicy": {},
+                "configMapRefs": [{"name": "authorities"}],
+            }
+        ),
+    )
+    provision = Provision.model_validate(source)
+    fingerprint = "0123456789abcdef"
+    job = render_provision_job(
+        samples.OWNER,
+        spec,
+        provision,
+        image=samples.IMAGE,
+        name=f"quickstart-provision-{fingerprint[:8]}-1",
+        fingerprint=fingerprint,
+    )
+    migration = render_migration_job(
+        samples.OWNER, spec, image=samples.IMAGE, vault_image="", fingerprint=fingerprint, attempt=1
+    )
+    pinned = [job, render_drop_job(job), render_job_network_policy(samples.OWNER), migration]
+    return yaml.safe_dump_all(pinned, sort_keys=False, width=120, allow_unicode=True)
+
+
 def main() -> None:
     """Write the golden file of every case."""
+    (FOLDER / "provision.yaml").write_text(provisioning(), encoding="utf-8")
     for name, fields in CASES.items():
         (FOLDER / f"{name}.yaml").write_text(manifests(fields), encoding="utf-8")
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from somabrain_client.base_client import DEFAULT_DEADLINE_S
-from somabrain_client.cli import memories, namespaces, transfer, watch
+from somabrain_client.cli import mcp_server, memories, namespaces, transfer, watch
 from somabrain_client.cli.arguments import Handler, seconds
 from somabrain_client.credentials import ClientCredentials, TokenError, TokenSource
 from somabrain_client.errors import CallError
@@ -68,11 +68,15 @@ def _print_error(message: str) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    run: Handler = options.run
     files = (options.ca_file, options.cert_file, options.key_file)
     tls = Tls(*files) if options.tls or any(files) else None
+    if options.command == "mcp":
+        from somabrain_client.mcp import command
+
+        return command.run(options, options.address, _token(options), tls)
+    run: Handler = options.run
     with SyncMemoryClient(
-        options.address,
+        options.address or ADDRESS,
         token=_token(options),
         deadline_s=options.deadline,
         tls=tls,
@@ -96,7 +100,7 @@ def _token(options: argparse.Namespace) -> TokenSource | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="somabrain", description="A memory that AI agents can trust.")
-    parser.add_argument("--address", default=ADDRESS, help=f"host:port of the service (default: {ADDRESS})")
+    parser.add_argument("--address", help=f"host:port of the service (default: {ADDRESS})")
     parser.add_argument("--token-file", type=Path, help="file that contains a bearer token")
     parser.add_argument("--token-url", metavar="URL", help="token endpoint for OAuth 2.0 client credentials")
     parser.add_argument("--client-id", metavar="ID", help="client id at the token endpoint")
@@ -122,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"maximum seconds per call, retries included (default: {DEFAULT_DEADLINE_S:g})",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for part in (namespaces, memories, transfer, watch):
+    for part in (namespaces, memories, transfer, watch, mcp_server):
         part.add(commands)
     return parser
 

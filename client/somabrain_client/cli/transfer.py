@@ -12,15 +12,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Never, TypeAlias
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, BinaryIO, Never, TypeAlias
 
 from somabrain_client.cli.arguments import Subparsers, add_filter, filter_from_options
 from somabrain_client.errors import CallError, OutOfRangeError
 from somabrain_client.jsonl import LineError, draft_from_line, line_from_memory
 from somabrain_client.models import MemoryDraft
 from somabrain_client.sync_client import SyncMemoryClient
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 ReportFailure = Callable[[int, object], None]
 
@@ -50,6 +51,8 @@ def add(commands: Subparsers) -> None:
 
 
 def _export(client: SyncMemoryClient, options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
     statistics = client.get_namespace(options.namespace).statistics
     with tqdm(total=statistics.memory_count if statistics else None, unit=" memories", disable=None) as bar:
         if options.file == "-":
@@ -127,6 +130,8 @@ def _import(client: SyncMemoryClient, options: argparse.Namespace) -> int:
 
 def _import_lines(client: SyncMemoryClient, namespace: str, source: BinaryIO, size: int | None) -> tuple[int, int]:
     """Send all lines in batches and print each failed line; return the counts of imported and of failed lines."""
+    from tqdm import tqdm
+
     imported = failed = 0
     with tqdm(total=size, unit="B", unit_scale=True, disable=None) as bar:
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from somabrain_client.kubectl.kubectl import Object
 
 CONDITIONS = (
-    "Ready", "ConfigValid", "ReferencesResolved", "Migrated", "Available", "Progressing", "Degraded", "Paused",
-    "Reconciling", "Stalled",
+    "Ready", "ConfigValid", "ReferencesResolved", "Provisioned", "Migrated", "Available", "McpAvailable", "Progressing",
+    "Degraded", "Paused", "Reconciling", "Stalled",
 )  # fmt: skip
 """Condition types in order of display; other types follow by name."""
 NEGATIVE_CONDITIONS = frozenset({"Degraded", "Paused", "Progressing", "Reconciling", "Stalled"})

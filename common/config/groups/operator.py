@@ -22,6 +22,9 @@ class OperatorSettings(Group):
     """Image of the policy sidecar, for resources that do not set it."""
     vault_image: str = "docker.io/hashicorp/vault:1.21.0"
     """Image of Vault's agent, for resources that do not set it."""
+    provision: bool = False
+    """True: databases of `spec.database.provision` are made. The operator needs rights to write Secrets and, without
+    `namespaces`, to patch SomaBrains."""
     resync_period_s: Seconds = 600.0
     """Seconds after which every resource is reconciled again even without events, with jitter."""
     reference_watch: bool = True

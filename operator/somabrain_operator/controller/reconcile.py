@@ -6,6 +6,7 @@ if nothing has to change it writes nothing.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import structlog
@@ -19,8 +20,10 @@ from somabrain_operator.informer.served_crd import ServedCrd
 from somabrain_operator.informer.store import ObjectStore
 from somabrain_operator.kube import names
 from somabrain_operator.kube.client import Cluster
+from somabrain_operator.kube.errors import NamespaceTerminating
+from somabrain_operator.kube.kinds import SECRET
 from somabrain_operator.kube.names import ChildId, Key, child_id
-from somabrain_operator.kube.objects import Manifest, text
+from somabrain_operator.kube.objects import Json, Manifest, items, text
 from somabrain_operator.kube.owner import Owner
 from somabrain_operator.metrics import ConditionMetrics
 from somabrain_operator.observe.budgets import BudgetLister
@@ -30,11 +33,13 @@ from somabrain_operator.observe.readiness_probe import ReadinessProbe
 from somabrain_operator.observe.redact import redact
 from somabrain_operator.observe.state import OperatorDefaults
 from somabrain_operator.plan import Plan, make_plan
+from somabrain_operator.plan.deletion import Deletion, plan_deletion
 from somabrain_operator.plan.drift import reverted_drift
 from somabrain_operator.plan.migration import without_uncreated_job
+from somabrain_operator.plan.provision import without_uncreated_provision_job
 from somabrain_operator.references.tracked import TrackedReferences
 from somabrain_operator.render.metadata import rendered_hash
-from somabrain_operator.status import render_status
+from somabrain_operator.status import render_deletion_status, render_status
 from somabrain_operator.status.stall import stalls_after_s
 from somabrain_operator.status.transitions import Transition, transitions
 
@@ -67,6 +72,9 @@ class Reconciler:
         observed = await observe(
             self.cluster, self.store, self.probe, self.budgets, self.tracked, key, self.optional_kinds.missing_kinds
         )
+        if observed is not None and observed.brain.deleting and names.FINALIZER in observed.brain.finalizers:
+            self.tracked.track(key, observed.brain.uid, observed.references)
+            return await self._finalize(plan_deletion(observed, self.defaults))
         if observed is None or observed.brain.deleting:
             self.tracked.untrack(key)
             self.conditions.remove(key)
@@ -75,7 +83,9 @@ class Reconciler:
         plan, children, refusal = await self._apply(make_plan(observed, self.defaults))
         refusal_message = redact(refusal.message) if refusal else ""
         if refusal is not None:
-            plan = without_uncreated_job(plan, children, refusal_message)
+            plan = without_uncreated_provision_job(
+                without_uncreated_job(plan, children, refusal_message), children, refusal_message
+            )
         rendered, edited = render_status(plan, children, refusal_message), False
         status = self.crd.declared_status(rendered)
         if status != observed.brain.status:
@@ -114,11 +124,13 @@ class Reconciler:
         """
         children = dict(plan.observed.children)
         try:
+            await self._prepare_database(plan)
+            plan = replace(plan, secret=None)
             # Only objects with our label are watched. All are read before the first write: it records the whole plan.
             to_create = [each for each in map(child_id, plan.apply) if each not in children and each.kind != "Job"]
             if existing := await self.cluster.get_children(plan.owner.key.namespace, to_create):
                 children |= existing
-                plan = make_plan(replace(plan.observed, children=dict(children)), self.defaults)
+                plan = replace(make_plan(replace(plan.observed, children=dict(children)), self.defaults), secret=None)
             for manifest in plan.apply:
                 identity = child_id(manifest)
                 children[identity] = await self._apply_child(plan, manifest, children.get(identity))
@@ -128,6 +140,71 @@ class Reconciler:
         except (FailedPrecondition, NotFound, PermissionDenied, Unavailable) as exc:
             return plan, children, exc  # Unavailable too: returned by the API server while an admission webhook is down
         return plan, children, None
+
+    async def _prepare_database(self, plan: Plan) -> None:
+        """Write what must be there before a database is made: the finalizer that drops it, and the Secret."""
+        if not plan.paused and plan.finalizer is not (names.FINALIZER in plan.observed.brain.finalizers):
+            await self._set_finalizer(plan.owner, present=plan.finalizer)
+        if plan.secret is not None:
+            await self.cluster.create_or_replace(SECRET, plan.secret)
+
+    async def _set_finalizer(self, owner: Owner, *, present: bool) -> None:
+        """Add or remove the finalizer, and leave those of others."""
+        live = self.store.get(names.KIND, *owner.key)
+        if live is None or text(live, "metadata", "uid") != owner.uid:
+            return
+        others = [each for each in items(live, "metadata", "finalizers") if each != names.FINALIZER]
+        value: list[Json] = [*others, names.FINALIZER] if present else others
+        patch: list[Json] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": text(live, "metadata", "resourceVersion")},
+            {"op": "add", "path": "/metadata/finalizers", "value": value},
+        ]
+        self._record_write(await self.cluster.patch_version(live, patch))
+
+    async def _finalize(self, deletion: Deletion) -> float | None:
+        """Drop the database of a SomaBrain that is being deleted, and remove its finalizer when that is done.
+
+        Raises:
+            SomaBrainError: something could not be written, for another reason than that the namespace is being deleted.
+        """
+        plan, released = deletion.plan, deletion.released
+        namespace, name = plan.owner.key
+        try:
+            for manifest in plan.apply:
+                self._record_write(await self.cluster.apply(manifest))
+            if deletion.probe is not None:
+                await self.cluster.apply(deletion.probe, dry_run=True)
+        except NamespaceTerminating as exc:
+            released = f"Its namespace is being deleted, and no Job can drop its database, which is left: {exc.message}"
+        if not released:
+            return await self._wait_for_drop(plan)
+        if deletion.secret is not None:
+            secret_name, uid = (text(deletion.secret, "metadata", field) for field in ("name", "uid"))
+            await self.cluster.delete_secret(namespace, secret_name, uid)
+        with suppress(NotFound):  # it is gone
+            await self._set_finalizer(plan.owner, present=False)
+        _log.info("finalizer removed", namespace=namespace, name=name, why=released)
+        self.tracked.untrack(plan.owner.key)
+        self.conditions.remove(plan.owner.key)
+        return NO_REQUEUE
+
+    async def _wait_for_drop(self, plan: Plan) -> float | None:
+        """Write how far the dropping of the database is."""
+        status = self.crd.declared_status(render_deletion_status(plan))
+        before = plan.observed.brain.status
+        if status != before:
+            identity = {"namespace": plan.owner.key.namespace, "name": plan.owner.key.name, "uid": plan.owner.uid}
+            body: Manifest = {
+                "apiVersion": names.API_VERSION,
+                "kind": names.KIND,
+                "metadata": identity,
+                "status": status,
+            }
+            try:
+                self._record_write(await self.cluster.apply(body, "status"))
+            except NotFound:
+                return NO_REQUEUE
+        return plan.requeue_after_s
 
     async def _apply_child(self, plan: Plan, manifest: Manifest, live: Manifest | None) -> Manifest:
         """Bring a child to its rendered manifest with as few writes as possible; return the live object."""

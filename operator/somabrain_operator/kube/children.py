@@ -1,10 +1,10 @@
-"""Catalog of the children with fixed names. Migration Jobs are not in it: their names have a hash and a number."""
+"""Catalog of the children with fixed names. Jobs are not in it: their names have a hash and a number."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from somabrain_operator.kube.names import SERVER, ChildId, child_name
+from somabrain_operator.kube.names import MCP, PROVISION, SERVER, ChildId, child_name
 
 GRPC: Final = "grpc"
 HEADLESS: Final = "headless"
@@ -12,6 +12,7 @@ CONFIG: Final = "config"
 POLICY: Final = "policy"
 LAST_APPLIED: Final = "applied"
 DASHBOARD: Final = "dashboard"
+DATABASE: Final = "database"
 """Components without pods: the last parts of the names of their objects."""
 
 
@@ -33,6 +34,11 @@ def possible_children(brain: str) -> tuple[ChildId, ...]:
         ChildId("HorizontalPodAutoscaler", child_name(brain, SERVER)),
         ChildId("PodDisruptionBudget", child_name(brain, SERVER)),
         ChildId("NetworkPolicy", child_name(brain, SERVER)),
+        ChildId("Service", child_name(brain, MCP)),
+        ChildId("Deployment", child_name(brain, MCP)),
+        ChildId("PodDisruptionBudget", child_name(brain, MCP)),
+        ChildId("NetworkPolicy", child_name(brain, MCP)),
+        ChildId("NetworkPolicy", child_name(brain, PROVISION)),
         ChildId("ServiceMonitor", child_name(brain, SERVER)),
         ChildId("PrometheusRule", child_name(brain, SERVER)),
         ChildId("ConfigMap", child_name(brain, DASHBOARD)),

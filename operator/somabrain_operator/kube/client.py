@@ -11,7 +11,7 @@ from typing import Final
 from common.errors import Aborted, FailedPrecondition, NotFound
 from somabrain_operator.kube import names, timestamps
 from somabrain_operator.kube.errors import from_code
-from somabrain_operator.kube.kinds import BRAIN, CHILDREN, EVENT, Kind
+from somabrain_operator.kube.kinds import BRAIN, CHILDREN, EVENT, SECRET, Kind
 from somabrain_operator.kube.names import ChildId
 from somabrain_operator.kube.objects import Json, Manifest, items, mapping, number, text
 from somabrain_operator.kube.owner import Owner
@@ -148,8 +148,13 @@ class Cluster:
         matches = (each for each in schemas if identity in items(each, "x-kubernetes-group-version-kind"))
         return mapping(next(matches, None))
 
-    async def apply(self, manifest: Manifest, subresource: str = "") -> Manifest:
+    async def apply(self, manifest: Manifest, subresource: str = "", *, dry_run: bool = False) -> Manifest:
         """Apply a child, or a subresource of a SomaBrain, server-side with force, and return the resulting object.
+
+        Args:
+            manifest: the object.
+            subresource: its subresource, such as `status`; empty: the object itself.
+            dry_run: True: the API server only says whether it would.
 
         Raises:
             SomaBrainError: it was not written, for example because `metadata.uid` is that of another object.
@@ -157,20 +162,21 @@ class Cluster:
         kind = _APPLIED[text(manifest, "kind")]
         namespace, name = _namespace(manifest), text(manifest, "metadata", "name")
         target, path = _describe(kind, namespace, name), kind.path(namespace, name, subresource)
-        answer = await self._transport.request(
-            target, "PATCH", path, query=_FORCE_APPLY, body=manifest, content_type=APPLY
-        )
+        query = {**_FORCE_APPLY, "dryRun": "All"} if dry_run else _FORCE_APPLY
+        answer = await self._transport.request(target, "PATCH", path, query=query, body=manifest, content_type=APPLY)
+        if dry_run:
+            return answer
         self._count_write(f"{kind.kind}{subresource.capitalize()}", "apply")
         return answer
 
     async def patch_version(self, live: Manifest, patch: Sequence[Json]) -> Manifest:
-        """Change a child by a JSON patch that tests its version first.
+        """Change a child, or a SomaBrain, by a JSON patch that tests its version first.
 
         Raises:
             Aborted: the child has changed since it was read.
             FailedPrecondition: the API server refused the result.
         """
-        kind, namespace, name = CHILDREN[text(live, "kind")], _namespace(live), text(live, "metadata", "name")
+        kind, namespace, name = _APPLIED[text(live, "kind")], _namespace(live), text(live, "metadata", "name")
         target, path = _describe(kind, namespace, name), kind.path(namespace, name)
         try:
             answer = await self._transport.request(
@@ -210,6 +216,16 @@ class Cluster:
         except NotFound:
             return
         self._count_write(child.kind, "delete")
+
+    async def delete_secret(self, namespace: str, name: str, uid: str) -> None:
+        """Delete the Secret with this uid; one that is already deleted, or another of that name, is not an error."""
+        body: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        target, path = _describe(SECRET, namespace, name), SECRET.path(namespace, name)
+        try:
+            await self._transport.request(target, "DELETE", path, body=body)
+        except (NotFound, Aborted):
+            return
+        self._count_write(SECRET.kind, "delete")
 
     async def record_event(self, owner: Owner, reason: str, message: str, *, warning: bool = False) -> None:
         """Record an event of a SomaBrain, for `kubectl describe`.

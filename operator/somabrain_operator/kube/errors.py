@@ -13,6 +13,13 @@ from common.errors import (
     Unavailable,
 )
 
+_TERMINATING = "because it is being terminated"
+"""End of the API server's message on a creation in a namespace that is being deleted: 403 has many other causes."""
+
+
+class NamespaceTerminating(PermissionDenied):
+    """Nothing can be created any more in a namespace that is being deleted."""
+
 
 def from_code(target: str, code: int, message: str) -> SomaBrainError:
     """Return the error for an unsuccessful response.
@@ -23,8 +30,8 @@ def from_code(target: str, code: int, message: str) -> SomaBrainError:
         message: message of the response's Status; may be empty.
 
     Returns:
-        NotFound: 404. Aborted: 409. PermissionDenied: 401, 403. OutOfRange: 410. FailedPrecondition: 400, 422.
-        ResourceExhausted: 429. Unavailable: anything else.
+        NotFound: 404. Aborted: 409. PermissionDenied: 401, 403; NamespaceTerminating, if that is the cause. OutOfRange:
+        410. FailedPrecondition: 400, 422. ResourceExhausted: 429. Unavailable: anything else.
     """
     detail = message or f"status {code}"
     match code:
@@ -32,6 +39,8 @@ def from_code(target: str, code: int, message: str) -> SomaBrainError:
             return NotFound("Kubernetes object", target)
         case 409:
             return Aborted(f"{target} was changed concurrently: {detail}")
+        case 403 if detail.rstrip(".").endswith(_TERMINATING):
+            return NamespaceTerminating(f"The API server refused {target}: {detail}")
         case 401 | 403:
             return PermissionDenied(f"The operator has no permission for this request on {target}: {detail}")
         case 410:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -11,17 +12,17 @@ import structlog
 from common.errors import SomaBrainError
 from somabrain_operator.informer.store import ObjectStore
 from somabrain_operator.kube import names
-from somabrain_operator.kube.children import possible_children
+from somabrain_operator.kube.children import DATABASE, possible_children
 from somabrain_operator.kube.client import Cluster
-from somabrain_operator.kube.kinds import EVENT
-from somabrain_operator.kube.names import SERVER, Key
+from somabrain_operator.kube.kinds import EVENT, SECRET
+from somabrain_operator.kube.names import MCP, SERVER, Key, child_name
 from somabrain_operator.kube.objects import Manifest, items, mapping, text
 from somabrain_operator.observe import pod_status
 from somabrain_operator.observe.budgets import BudgetLister
 from somabrain_operator.observe.events import KUBELET, latest_event, may_be_from, pod_refusal, waits_for_pod
 from somabrain_operator.observe.parse import parse_brain
 from somabrain_operator.observe.readiness_probe import ReadinessProbe
-from somabrain_operator.observe.state import Brain, ObservedState, OtherBudgets
+from somabrain_operator.observe.state import Brain, DatabaseInput, ObservedState, OtherBudgets
 from somabrain_operator.references.catalog import Reference, references_of
 from somabrain_operator.references.resolver import resolve
 from somabrain_operator.references.tracked import TrackedReferences
@@ -56,7 +57,9 @@ async def observe(
     jobs = store.list_for(key, "Job")
     children = {each: store.get(each.kind, key.namespace, each.name) for each in possible_children(key.name)}
     tracked.expect(key, brain_references(brain))
-    has_budget = brain.spec is not None and brain.spec.pod_disruption_budget is not None
+    has_budget = brain.spec is not None and bool(
+        brain.spec.pod_disruption_budget or (brain.spec.mcp and brain.spec.mcp.pod_disruption_budget)
+    )
     return ObservedState(
         brain=brain,
         references=await resolve(cluster, brain.key, brain.uid, brain_references(brain)),
@@ -68,7 +71,16 @@ async def observe(
         missing_kinds=missing_kinds,
         pod_refusals=await _pod_refusals(cluster, key.namespace, jobs, live_pods),
         other_budgets=await budgets.list(key.namespace) if has_budget else OtherBudgets(),
+        database=await _database_input(cluster, brain),
     )
+
+
+async def _database_input(cluster: Cluster, brain: Brain) -> DatabaseInput | None:
+    """Return the input of the making of the database, or None if the spec has none made."""
+    if brain.spec is None or brain.spec.database is None or brain.spec.database.provision is None:
+        return None
+    secret = await cluster.get(SECRET, brain.key.namespace, child_name(brain.key.name, DATABASE))
+    return DatabaseInput(secret, tuple(secrets.token_hex(16) for _ in range(5)))
 
 
 def brain_references(brain: Brain) -> tuple[Reference, ...]:
@@ -79,10 +91,10 @@ def brain_references(brain: Brain) -> tuple[Reference, ...]:
 async def _reports(
     cluster: Cluster, probe: ReadinessProbe, namespace: str, live_pods: tuple[Manifest, ...]
 ) -> Mapping[str, str]:
-    """Return why server pods that run are not ready, by pod: their own report, or else the kubelet's."""
+    """Return why running pods of servers and MCP server are not ready, by pod: their own report, or the kubelet's."""
     addresses = {
         pod_status.name_of(pod): text(pod, "status", "podIP")
-        for pod in pod_status.of_component(live_pods, SERVER)
+        for pod in (*pod_status.of_component(live_pods, SERVER), *pod_status.of_component(live_pods, MCP))
         if not pod_status.is_ready(pod) and text(pod, "status", "podIP") and _is_running(pod)
     }
     reports = await asyncio.gather(*(_report(cluster, probe, namespace, *each) for each in addresses.items()))

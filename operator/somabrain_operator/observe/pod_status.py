@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
-from somabrain_operator.kube.names import MIGRATION
+from somabrain_operator.kube.names import MIGRATION, PROVISION
 from somabrain_operator.kube.objects import Json, Manifest, at, condition, items, mapping, number, text
 from somabrain_operator.observe.vault_agent_log import exit_error
 
@@ -47,10 +47,11 @@ def of_component(pods: Sequence[Manifest], component: str) -> tuple[Manifest, ..
 
 
 def of_job(pods: Sequence[Manifest], job: str) -> list[Manifest]:
-    """Return the pods of a migration Job that are not being deleted, oldest first."""
+    """Return the pods of a Job that are not being deleted, oldest first."""
     job_pods = [
         pod
-        for pod in of_component(pods, MIGRATION)
+        for component in (MIGRATION, PROVISION)
+        for pod in of_component(pods, component)
         if mapping(pod, "metadata", "labels").get("batch.kubernetes.io/job-name") == job
     ]
     return sorted(job_pods, key=lambda pod: text(pod, "metadata", "creationTimestamp"))

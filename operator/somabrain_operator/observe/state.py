@@ -26,6 +26,7 @@ class Brain:
     status: Manifest
     """The status that the API server has."""
     deleting: bool
+    finalizers: tuple[str, ...] = ()
 
     def same_request_as(self, other: Brain) -> bool:
         """Return whether it differs from the other one at most in its status."""
@@ -51,6 +52,16 @@ class OtherBudgets:
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseInput:
+    """Input of the making of a database, besides the administrator's Secret, which is a reference."""
+
+    secret: Manifest | None = field(default=None, repr=False)
+    """The live Secret NAME-database; None: it does not exist."""
+    random: tuple[str, ...] = field(default=(), repr=False)
+    """Five numbers of 128 random bits in hexadecimal digits, new in each reconcile: an id, and passwords."""
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedState:
     """All input of the plan."""
 
@@ -59,7 +70,7 @@ class ObservedState:
     children: Mapping[ChildId, Manifest]
     """Live objects under the names that children may have, of any owner."""
     jobs: tuple[Manifest, ...]
-    """Migration Jobs."""
+    """Jobs that migrate, and those that make or drop the database."""
     pods: tuple[Manifest, ...]
     """Pods of all components."""
     reports: Mapping[str, str]
@@ -68,9 +79,11 @@ class ObservedState:
     missing_kinds: frozenset[str] = frozenset()
     """Optional kinds that the API server does not serve, such as those of the Prometheus operator."""
     pod_refusals: Mapping[str, str] = field(default_factory=dict)
-    """Reason for which the API server refuses the pods of migration Jobs, by name of the Job, in its own words."""
+    """Reason for which the API server refuses the pods of Jobs, by name of the Job, in its own words."""
     other_budgets: OtherBudgets = OtherBudgets()
     """PodDisruptionBudgets of the namespace; empty unless the spec has one of its own."""
+    database: DatabaseInput | None = None
+    """Input of the making of the database; None unless the spec has it made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +98,7 @@ class OperatorDefaults:
     """The default policy, in Rego."""
     stall_after_s: float = 300.0
     """Seconds after which a transient failure is Stalled."""
+    provisions: bool = False
+    """True if the operator has the rights to make databases: to write Secrets and finalizers."""
+    finalizers: bool = False
+    """True if it also has them while a namespace is being deleted, so that it can always remove a finalizer."""

@@ -20,6 +20,7 @@ from somabrain_operator.render.deployment import Images, render_deployment, with
 from somabrain_operator.render.disruption import render_disruption_budget
 from somabrain_operator.render.metadata import rendered_hash
 from somabrain_operator.render.network import render_network_policy
+from somabrain_operator.render.provision import render_job_network_policy
 
 
 def add_base_objects(plan: Plan, spec: SomaBrainSpec) -> Plan:
@@ -69,8 +70,14 @@ def add_disruption_budget_and_network_policy(plan: Plan, spec: SomaBrainSpec) ->
     """Add the PodDisruptionBudget, with a check for those of others, and the NetworkPolicy."""
     budget, network = spec.pod_disruption_budget, spec.network_policy
     if budget:
-        plan = add_children(find_overlaps(plan), (render_disruption_budget(plan.owner, budget),))
-    return add_children(plan, (render_network_policy(plan.owner, network),)) if network and not plan.halted_by else plan
+        plan = find_overlaps(plan, SERVER, plan.deployment, "spec.podDisruptionBudget")
+        plan = add_children(plan, (render_disruption_budget(plan.owner, budget, SERVER),))
+    if network is None or plan.halted_by:
+        return plan
+    provisions = spec.database is not None and spec.database.provision is not None
+    jobs = (render_job_network_policy(plan.owner),) if provisions else ()
+    servers = render_network_policy(plan.owner, network, with_mcp=spec.mcp is not None)
+    return add_children(plan, (servers, *jobs))
 
 
 def prune(plan: Plan, spec: SomaBrainSpec) -> Plan:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from somabrain_operator.kube.children import last_applied_id
-from somabrain_operator.kube.names import SERVER, ChildId, child_id
+from somabrain_operator.kube.names import MCP, child_id
 from somabrain_operator.kube.objects import Manifest, number, text
 from somabrain_operator.kube.owner import belongs_to
 from somabrain_operator.plan.ownership import add_children
@@ -17,6 +17,7 @@ from somabrain_operator.plan.plan import Plan
 from somabrain_operator.render.autoscaling import desired_replicas, replica_bounds
 from somabrain_operator.render.deployment import with_replicas
 from somabrain_operator.render.last_applied import parse_last_applied, render_last_applied
+from somabrain_operator.render.mcp import mcp_replicas
 
 
 def last_applied(plan: Plan) -> tuple[Manifest, ...]:
@@ -54,8 +55,11 @@ def _can_retain(plan: Plan, manifest: Manifest) -> bool:
 
 def _with_current_replicas(plan: Plan, manifest: Manifest, previous: tuple[Manifest, ...]) -> Manifest:
     identity = child_id(manifest)
-    if identity != ChildId("Deployment", plan.owner.child(SERVER)):
+    if identity.kind != "Deployment":
         return manifest
     live, spec = plan.observed.children.get(identity), plan.observed.brain.spec
-    replicas = spec.replicas if spec else number(live, "spec", "replicas") if live else 1
+    current = number(live, "spec", "replicas") if live else 1
+    if identity.name == plan.owner.child(MCP):
+        return with_replicas(manifest, mcp_replicas(spec, spec.mcp) if spec and spec.mcp else current)
+    replicas = spec.replicas if spec else current
     return with_replicas(manifest, desired_replicas(replicas, replica_bounds(previous), live))

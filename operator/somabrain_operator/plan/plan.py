@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
-from somabrain_operator.api.v1alpha1.status import ConditionStatus, ConditionType, MigrationStatus
+from somabrain_operator.api.v1alpha1.status import ConditionStatus, ConditionType, MigrationStatus, ProvisionStatus
 from somabrain_operator.kube.names import ChildId
 from somabrain_operator.kube.objects import Manifest
 from somabrain_operator.kube.owner import Owner
@@ -38,6 +38,13 @@ class Plan:
     delete: tuple[ChildId, ...] = ()
     conditions: Mapping[ConditionType, ConditionResult] = field(default_factory=dict)
     migration: MigrationStatus | None = None
+    provision: ProvisionStatus | None = None
+    secret: Manifest | None = field(default=None, repr=False)
+    """Secret of the database to write before anything else."""
+    finalizer: bool = False
+    """True if the database is dropped with the SomaBrain, which therefore has a finalizer."""
+    database_failure: str = ""
+    """Reason for which a database whose former connection strings work could not be changed; empty: it could."""
     halted_by: ConditionResult | None = None
     """Result of the step that halted the plan; None: all steps ran."""
     paused: bool = False
@@ -46,6 +53,8 @@ class Plan:
     """Seconds after which time alone changes the plan; None: only an event does."""
     deployment: Manifest | None = None
     """Rendered Deployment, once its step has run."""
+    mcp_deployment: Manifest | None = None
+    """Rendered Deployment of the MCP server, once its step has run; None as well without `spec.mcp`."""
     budget_overlap: str = ""
     """Overlap of others' PodDisruptionBudgets with the one of the spec, as a sentence; empty: no overlap."""
     failed: bool = False

@@ -15,6 +15,7 @@ from somabrain_operator.plan.disruption import unlisted_budgets_notes
 from somabrain_operator.plan.last_applied import last_applied
 from somabrain_operator.plan.monitoring import missing_kind_notes
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt, with_condition
+from somabrain_operator.render.setting_names import is_older_than_0_2
 
 
 def validate_spec(plan: Plan, spec: SomaBrainSpec) -> Plan:
@@ -24,6 +25,7 @@ def validate_spec(plan: Plan, spec: SomaBrainSpec) -> Plan:
         "spec.opa.resources": spec.opa.resources,
         "spec.migration.resources": spec.migration.resources,
         "spec.vault.resources": spec.vault.resources if spec.vault else None,
+        "spec.mcp.resources": spec.mcp.resources if spec.mcp else None,
     }
     for field, resources in containers.items():
         if resources is None:
@@ -43,6 +45,9 @@ def validate_spec(plan: Plan, spec: SomaBrainSpec) -> Plan:
                 )
                 return halt(plan, "ConfigValid", ConditionResult("False", "RequestAboveLimit", message))
     image = spec.image or f"{plan.release.service_repository}:{spec.version or plan.release.service_version}"
+    if spec.mcp and is_older_than_0_2(image):
+        message = f"spec.mcp needs an image of version 0.2 or later, and {image} has no MCP server; remove spec.mcp."
+        return halt(plan, "ConfigValid", ConditionResult("False", "McpNotInImage", message))
     message = " ".join(
         (
             "The spec is valid.",

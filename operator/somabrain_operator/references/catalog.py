@@ -9,14 +9,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from somabrain_operator.api.v1alpha1.mcp import Mcp
 from somabrain_operator.api.v1alpha1.platform import Tls
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
-from somabrain_operator.kube.names import MIGRATION, SERVER, env_var
+from somabrain_operator.kube.names import MCP, MIGRATION, PROVISION, SERVER, env_var
 
-User: TypeAlias = Literal["server", "migrate"]
-USERS: Final[tuple[User, ...]] = (SERVER, MIGRATION)
+User: TypeAlias = Literal["server", "migrate", "provision", "mcp"]
+ADMIN_FIELD: Final = "spec.database.provision.adminSecretRef"
+DATABASE_FIELD: Final = "spec.database.secretRef"
+OWNER_FIELD: Final = "spec.migration.database.secretRef"
+USERS: Final[tuple[User, ...]] = (SERVER, MIGRATION, MCP)
 POSTGRES_DSN, WORKER_DSN, OWNER_DSN = env_var("postgres_dsn"), env_var("worker_dsn"), env_var("owner_dsn")
 _SERVER_ONLY_DSNS: Final = (POSTGRES_DSN, WORKER_DSN)
+_VERIFIERS: Final[tuple[User, ...]] = (SERVER, MCP)
+"""Components that verify the tokens of callers."""
 _OPA_DATA_SUFFIXES: Final = (".json", ".yaml", ".yml")
 """File name endings that OPA loads as data."""
 
@@ -43,6 +49,10 @@ class Reference:
     """True if pods read it only at startup, so that a change rolls them."""
     all_keys: bool = False
     """True if each key is a settings file."""
+    required: bool = True
+    """True if nothing is done without it. False: the step of `spec.database.provision` decides that."""
+    retain_values: bool = False
+    """True if the plan needs the contents themselves."""
 
 
 def references_of(spec: SomaBrainSpec) -> tuple[Reference, ...]:
@@ -51,15 +61,21 @@ def references_of(spec: SomaBrainSpec) -> tuple[Reference, ...]:
 
 
 def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
-    if spec.database:
-        name = spec.database.secret_ref.name
+    provision = spec.database.provision if spec.database else None
+    if provision:
+        name = provision.admin_secret_ref.name
         yield Reference(
-            "Secret", name, "spec.database.secretRef", ("app-dsn", "worker-dsn"), files=(POSTGRES_DSN, WORKER_DSN)
+            "Secret", name, ADMIN_FIELD, users=(PROVISION,), triggers_rollout=False, required=False, retain_values=True
+        )
+    if spec.database and spec.database.secret_ref:
+        name, files = spec.database.secret_ref.name, (POSTGRES_DSN, WORKER_DSN)
+        yield Reference(
+            "Secret", name, DATABASE_FIELD, ("app-dsn", "worker-dsn"), files=files, required=provision is None
         )
     if spec.migration.enabled and spec.migration.database:
-        name = spec.migration.database.secret_ref.name
+        name, owner = spec.migration.database.secret_ref.name, ("owner-dsn",)
         yield Reference(
-            "Secret", name, "spec.migration.database.secretRef", ("owner-dsn",), files=(OWNER_DSN,), users=(MIGRATION,)
+            "Secret", name, OWNER_FIELD, owner, files=(OWNER_DSN,), users=(MIGRATION,), required=provision is None
         )
     if spec.grpc.tls:
         keys = ("tls.crt", "tls.key", *(("ca.crt",) if spec.grpc.tls.client_ca else ()))
@@ -70,10 +86,10 @@ def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
         field, client = "spec.auth.introspection", ("auth", "introspection")
         files = (env_var(*client, "client_id"), env_var(*client, "client_secret"))
         name, keys = introspection.secret_ref.name, ("client-id", "client-secret")
-        yield Reference("Secret", name, f"{field}.secretRef", keys, files=files)
+        yield Reference("Secret", name, f"{field}.secretRef", keys, files=files, users=_VERIFIERS)
         if introspection.ca_secret_ref:
-            name = introspection.ca_secret_ref.name
-            yield Reference("Secret", name, f"{field}.caSecretRef", ("ca.crt",), files=("auth-ca.crt",))
+            name, ca = introspection.ca_secret_ref.name, ("auth-ca.crt",)
+            yield Reference("Secret", name, f"{field}.caSecretRef", ("ca.crt",), files=ca, users=_VERIFIERS)
     for index, endpoint in enumerate(spec.config.encoder.endpoints):
         if endpoint.secret_ref:
             field, name = f"spec.config.encoder.endpoints[{index}].secretRef", endpoint.secret_ref.name
@@ -108,8 +124,28 @@ def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
     for index, each in enumerate(spec.secret_refs):
         yield Reference("Secret", each.name, f"spec.secretRefs[{index}]", all_keys=True)
     for index, each in enumerate(spec.config_map_refs):
-        users: tuple[User, ...] = (SERVER, MIGRATION)
+        users: tuple[User, ...] = (SERVER, MIGRATION, PROVISION)
         yield Reference("ConfigMap", each.name, f"spec.configMapRefs[{index}]", users=users, all_keys=True)
+    if spec.mcp:
+        yield from _mcp_references(spec.mcp)
+
+
+def _mcp_references(mcp: Mcp) -> Iterator[Reference]:
+    if exchange := mcp.exchange:
+        field, client = "spec.mcp.exchange", ("mcp", "exchange")
+        files = (env_var(*client, "client_id"), env_var(*client, "client_secret"))
+        name, keys = exchange.secret_ref.name, ("client-id", "client-secret")
+        yield Reference("Secret", name, f"{field}.secretRef", keys, files=files, users=(MCP,), triggers_rollout=False)
+        if exchange.ca_secret_ref:
+            name, ca = exchange.ca_secret_ref.name, ("mcp-exchange-ca.crt",)
+            yield Reference(
+                "Secret", name, f"{field}.caSecretRef", ("ca.crt",), files=ca, users=(MCP,), triggers_rollout=False
+            )
+    yield from _tls_references("mcp", mcp.tls, (MCP,))
+    for index, each in enumerate(mcp.secret_refs):
+        yield Reference("Secret", each.name, f"spec.mcp.secretRefs[{index}]", users=(MCP,), all_keys=True)
+    for index, each in enumerate(mcp.config_map_refs):
+        yield Reference("ConfigMap", each.name, f"spec.mcp.configMapRefs[{index}]", users=(MCP,), all_keys=True)
 
 
 def encoder_key(encoder: str) -> str:
@@ -121,19 +157,19 @@ def _login_reference(field: str, name: str, *settings: tuple[str, str]) -> Refer
     return Reference("Secret", name, field, ("username", "password"), files=tuple(env_var(*each) for each in settings))
 
 
-def _tls_references(group: str, tls: Tls) -> Iterator[Reference]:
+def _tls_references(group: str, tls: Tls, users: tuple[User, ...] = (SERVER,)) -> Iterator[Reference]:
     if tls.ca_secret_ref:
         field, name = f"spec.{group}.tls.caSecretRef", tls.ca_secret_ref.name
-        yield Reference("Secret", name, field, ("ca.crt",), files=(f"{group}-ca.crt",))
+        yield Reference("Secret", name, field, ("ca.crt",), files=(f"{group}-ca.crt",), users=users)
     if tls.client_secret_ref:
         field, name = f"spec.{group}.tls.clientSecretRef", tls.client_secret_ref.name
         files = (f"{group}-tls.crt", f"{group}-tls.key")
-        yield Reference("Secret", name, field, ("tls.crt", "tls.key"), files=files)
+        yield Reference("Secret", name, field, ("tls.crt", "tls.key"), files=files, users=users)
 
 
 def vault_files(spec: SomaBrainSpec, user: User) -> tuple[str, ...]:
     """Return the names of the files that Vault's agent writes for a pod of `user`."""
-    if spec.vault is None or not spec.vault.enabled:
+    if spec.vault is None or not spec.vault.enabled or user in {PROVISION, MCP}:  # they have settings of their own
         return ()
     foreign = _SERVER_ONLY_DSNS if user == MIGRATION else (OWNER_DSN,)
     return tuple(each.file for each in spec.vault.secrets if each.file not in foreign)

@@ -21,6 +21,8 @@ class ResolvedReference:
     """Hashes of the content of used keys that are present and not empty."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Secret contents, which must never be shown."""
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Contents by key, if the reference has `retain_values`; they may be secret."""
     version: int = field(default=0, compare=False)
     """resourceVersion of the object as it was read; 0 if it was not. Other keys than those that are used change it."""
 

@@ -8,6 +8,7 @@ import binascii
 from collections.abc import Iterable
 
 from common.errors import PermissionDenied
+from common.provisioning import PUBLIC_ADMIN_KEYS
 from somabrain_operator.kube.client import Cluster
 from somabrain_operator.kube.hashing import secret_hash
 from somabrain_operator.kube.kinds import CONFIG_MAP, SECRET
@@ -47,8 +48,13 @@ async def _resolve(cluster: Cluster, key: Key, salt: str, reference: Reference, 
         version=object_version(manifest),
         digests={name: secret_hash(salt, content) for name, content in contents.items()},
         secrets=tuple(
-            content.decode(errors="replace").strip() for content in contents.values() if reference.kind == "Secret"
+            content.decode(errors="replace").strip()
+            for name, content in contents.items()
+            if reference.kind == "Secret" and not (reference.retain_values and name in PUBLIC_ADMIN_KEYS)
         ),
+        values={name: content.decode(errors="replace") for name, content in contents.items()}
+        if reference.retain_values
+        else {},
     )
 
 

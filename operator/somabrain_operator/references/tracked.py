@@ -103,7 +103,7 @@ class TrackedReferences:
 
 def without_secrets(resolved: tuple[ResolvedReference, ...]) -> tuple[ResolvedReference, ...]:
     """Return the references without contents."""
-    return tuple(replace(each, secrets=()) for each in resolved)
+    return tuple(replace(each, secrets=(), values={}) for each in resolved)
 
 
 def _target(key: Key, reference: Reference) -> Target:

@@ -57,7 +57,7 @@ def service_environment(key: Key, spec: SomaBrainSpec, *, former_names: bool = F
     environment |= {
         **_encoder_environment(config.encoder, former_names=former_names),
         **_grpc_environment(spec.grpc),
-        **_auth_environment(spec),
+        **auth_environment(spec),
         **_platform_environment(key, spec),
     }
     return dict(sorted((with_former_names(environment) if former_names else environment).items()))
@@ -100,7 +100,8 @@ def _grpc_environment(grpc: Grpc) -> dict[str, str]:
     return environment
 
 
-def _auth_environment(spec: SomaBrainSpec) -> dict[str, str]:
+def auth_environment(spec: SomaBrainSpec) -> dict[str, str]:
+    """Return the settings by which tokens of callers are verified, without the credentials of introspection."""
     auth = spec.auth
     environment = {
         env_var("auth", "mode"): auth.mode,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from somabrain_operator.api.v1alpha1.placement import Probes
+from somabrain_operator.api.v1alpha1.placement import Probes, TopologySpread
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.kube import names
 from somabrain_operator.kube.children import CONFIG
@@ -37,6 +37,17 @@ from somabrain_operator.render.vault import agent_annotation, vault_container, v
 PROGRESS_DEADLINE_S: Final = 300
 TOKEN_LIFETIME_S: Final = 600
 """Minimum lifetime that the API server allows; the kubelet renews the token."""
+ISSUER_VOLUME: Final[dict[str, Json]] = {
+    "name": "issuer",
+    "projected": {
+        "sources": [
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_LIFETIME_S}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        ]
+    },
+}
+"""The token and the CA needed to read the API server's keys, and nothing else."""
+ISSUER_MOUNT: Final[dict[str, Json]] = {"name": "issuer", "mountPath": ISSUER_FOLDER, "readOnly": True}
 TERMINATION_MARGIN_S: Final = 10
 """Seconds beyond shutdown delay and drain, to close connections, before the kubelet kills the pod."""
 
@@ -60,7 +71,6 @@ def render_deployment(owner: Owner, spec: SomaBrainSpec, images: Images, config_
         config_hash: hash of all that a server reads only at startup; a change rolls the pods.
     """
     selector = names.selector(owner.key.name, names.SERVER)
-    spread = spec.topology_spread
     opa_containers = (render_opa_container(spec.opa, images.opa, images.service),) if spec.opa.enabled else ()
     pod: dict[str, Json] = {
         "serviceAccountName": owner.child(names.SERVER),
@@ -70,14 +80,7 @@ def render_deployment(owner: Owner, spec: SomaBrainSpec, images: Images, config_
         "securityContext": pod_security(spec.pod_security_context),
         **image_pull_secrets(spec.image_pull_secrets),
         **scheduling_fields(spec.scheduling),
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": spread.max_skew,
-                "topologyKey": spread.topology_key,
-                "whenUnsatisfiable": spread.when_unsatisfiable,
-                "labelSelector": {"matchLabels": selector},
-            }
-        ],
+        "topologySpreadConstraints": [spread_constraint(spec.topology_spread, selector)],
         "initContainers": [*vault_container(spec, names.SERVER, images.vault), *opa_containers],
         "containers": [_server_container(owner, spec, images.service)],
         "volumes": list(_volumes(owner, spec)),
@@ -109,7 +112,7 @@ def _volumes(owner: Owner, spec: SomaBrainSpec) -> Iterator[dict[str, Json]]:
     if spec.opa.enabled:
         yield {"name": "policy", "configMap": {"name": policy_config_map(owner, spec)}}
     if uses_cluster_issuer(spec):
-        yield _issuer_volume()
+        yield ISSUER_VOLUME
     if tls := spec.grpc.tls:
         keys = ("tls.crt", "tls.key", *(("ca.crt",) if tls.client_ca else ()))
         items: list[Json] = [{"key": key, "path": key} for key in keys]
@@ -126,7 +129,7 @@ def with_replicas(deployment: Manifest, replicas: int | None) -> Manifest:
 def _server_container(owner: Owner, spec: SomaBrainSpec, image: str) -> dict[str, Json]:
     mounts: list[Json] = [TMP_MOUNT, *settings_mount(spec, names.SERVER), *vault_mount(spec, names.SERVER)]
     if uses_cluster_issuer(spec):
-        mounts.append({"name": "issuer", "mountPath": ISSUER_FOLDER, "readOnly": True})
+        mounts.append(ISSUER_MOUNT)
     if spec.grpc.tls:
         mounts.append({"name": "tls", "mountPath": TLS_FOLDER, "readOnly": True})
     return {
@@ -140,7 +143,7 @@ def _server_container(owner: Owner, spec: SomaBrainSpec, image: str) -> dict[str
             {"name": "grpc", "containerPort": spec.grpc.port, "protocol": "TCP"},
             {"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"},
         ],
-        **_probes(spec.probes),
+        **probes(spec.probes),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": resource_requirements(spec.resources),
         "securityContext": container_security(),
@@ -148,35 +151,33 @@ def _server_container(owner: Owner, spec: SomaBrainSpec, image: str) -> dict[str
     }
 
 
-def _probes(probes: Probes) -> dict[str, Json]:
-    timeout_s = probes.timeout_seconds
+def spread_constraint(spread: TopologySpread, selector: dict[str, str]) -> dict[str, Json]:
+    """Return the constraint that spreads the pods with these labels."""
     return {
-        "startupProbe": http_probe("/livez", "http", period_s=1, failures=probes.startup_seconds),
+        "maxSkew": spread.max_skew,
+        "topologyKey": spread.topology_key,
+        "whenUnsatisfiable": spread.when_unsatisfiable,
+        "labelSelector": {"matchLabels": selector},
+    }
+
+
+def probes(spec: Probes) -> dict[str, Json]:
+    """Return the probes of a container, by field of its spec."""
+    timeout_s = spec.timeout_seconds
+    return {
+        "startupProbe": http_probe("/livez", "http", period_s=1, failures=spec.startup_seconds),
         "livenessProbe": http_probe(
             "/livez",
             "http",
-            period_s=probes.liveness_period_seconds,
-            failures=probes.liveness_failures,
+            period_s=spec.liveness_period_seconds,
+            failures=spec.liveness_failures,
             timeout_s=timeout_s,
         ),
         "readinessProbe": http_probe(
             "/ready",
             "http",
-            period_s=probes.readiness_period_seconds,
-            failures=probes.readiness_failures,
+            period_s=spec.readiness_period_seconds,
+            failures=spec.readiness_failures,
             timeout_s=timeout_s,
         ),
-    }
-
-
-def _issuer_volume() -> dict[str, Json]:
-    """Return the volume of the token and the CA needed to read the API server's keys, and nothing else."""
-    return {
-        "name": "issuer",
-        "projected": {
-            "sources": [
-                {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_LIFETIME_S}},
-                {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-            ]
-        },
     }

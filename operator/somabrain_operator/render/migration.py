@@ -22,6 +22,7 @@ from somabrain_operator.render.pod import (
     resource_requirements,
     scheduling_fields,
 )
+from somabrain_operator.render.provision import role_variables
 from somabrain_operator.render.vault import agent_annotation, vault_container, vault_mount, vault_volumes
 
 ARGUMENTS: Final = ("migrate",)
@@ -62,6 +63,7 @@ def render_migration_job(
         "env": [
             secrets_dir_variable(spec, names.MIGRATION),
             {"name": env_var("log", "level"), "value": spec.config.log_level},
+            *role_variables(owner.key, spec),
         ],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": resource_requirements(spec.migration.resources or _RESOURCES),

@@ -91,6 +91,8 @@ def degraded(plan: Plan, rollout: Rollout, refusal: str, remaining_drift: str, s
         return ConditionResult("True", "PodsNotReady", summarize(rollout.unready) or "Some pods do not serve.")
     if rollout.exists and scaling_failure:
         return ConditionResult("True", "NotScaling", scaling_failure)
+    if plan.database_failure:
+        return ConditionResult("True", "ProvisionFailed", plan.database_failure)
     if plan.budget_overlap:
         return ConditionResult("True", "BudgetsOverlap", plan.budget_overlap)
     if plan.halted_by is not None or (rollout.exists and rollout.ready < rollout.desired):

@@ -47,6 +47,7 @@ def read_rollout(
     spec: SomaBrainSpec | None,
     reports: dict[str, str],
     secrets: tuple[str, ...] = (),
+    component: str = SERVER,
 ) -> Rollout:
     """Return the state of a Deployment.
 
@@ -56,10 +57,11 @@ def read_rollout(
         spec: the SomaBrain's spec; None if it is invalid.
         reports: readiness reports by name of the pod.
         secrets: secret contents to redact from the reasons.
+        component: the component of the Deployment's pods.
     """
     if live is None:
         return Rollout(False, 0, 0, 0, 0, False, False, False, (), False, True, "")
-    unready_pods = [pod for pod in _server_pods(all_pods) if not pod_status.is_ready(pod)]
+    unready_pods = [pod for pod in _pods(all_pods, component) if not pod_status.is_ready(pod)]
     desired, replicas = number(live, "spec", "replicas"), number(live, "status", "replicas")
     ready, updated = number(live, "status", "readyReplicas"), number(live, "status", "updatedReplicas")
     generation_observed = number(live, "status", "observedGeneration") >= number(live, "metadata", "generation")
@@ -84,8 +86,8 @@ def read_rollout(
     )
 
 
-def _server_pods(all_pods: tuple[Manifest, ...]) -> list[Manifest]:
-    return [pod for pod in pod_status.of_component(all_pods, SERVER) if not pod_status.is_terminated(pod)]
+def _pods(all_pods: tuple[Manifest, ...], component: str) -> list[Manifest]:
+    return [pod for pod in pod_status.of_component(all_pods, component) if not pod_status.is_terminated(pod)]
 
 
 def _stalled(live: Manifest) -> str:
@@ -110,7 +112,7 @@ def running_image(all_pods: tuple[Manifest, ...]) -> str:
     """Return the image that every server pod runs, or an empty string if they differ or there are no pods."""
     images = {
         text(container, "image")
-        for pod in _server_pods(all_pods)
+        for pod in _pods(all_pods, SERVER)
         for container in items(pod, "spec", "containers")
         if text(container, "name") == SERVER
     }

@@ -29,12 +29,14 @@ class Outlook:
     """Time of the first failure since this generation was observed or was last Ready."""
 
 
-def judge(plan: Plan, rollout: Rollout, ready: ConditionResult, degraded: ConditionResult, *, refused: bool) -> Outlook:
+def judge(
+    plan: Plan, rollouts: tuple[Rollout, ...], ready: ConditionResult, degraded: ConditionResult, *, refused: bool
+) -> Outlook:
     """Return whether waiting for Ready makes sense.
 
     Args:
         plan: the plan.
-        rollout: state of the Deployment.
+        rollouts: states of the Deployments.
         ready: the condition Ready.
         degraded: the condition Degraded.
         refused: True if the API server refused a write.
@@ -45,12 +47,14 @@ def judge(plan: Plan, rollout: Rollout, ready: ConditionResult, degraded: Condit
     since = _failing_since(plan)
     if plan.paused and ready.reason in _PAUSED_REASONS:
         return _stalled(ready, since)
-    # Until the Deployment is applied and its controller has observed that, its failures are those of an earlier spec.
-    is_applied = plan.halted_by is None and rollout.generation_observed
+    # Until a Deployment is applied and its controller has observed that, its failures are those of an earlier spec.
+    is_applied = plan.halted_by is None and all(each.generation_observed for each in rollouts)
     if not (refused or plan.failed or (is_applied and degraded.status == "True")):
         return _reconciling(ready, since)
     since = since or plan.observed.now
-    is_permanent = not refused and (not plan.transient if plan.failed else rollout.deadline_exceeded)
+    is_permanent = not refused and (
+        not plan.transient if plan.failed else any(each.deadline_exceeded for each in rollouts)
+    )
     if is_permanent or plan.observed.now - since >= _patience(plan):
         return _stalled(degraded, since)
     return _reconciling(degraded, since)

@@ -10,16 +10,18 @@ from somabrain_operator.api.v1alpha1.status import Condition, ConditionType, Pha
 from somabrain_operator.diff.subset import format_path
 from somabrain_operator.kube import timestamps
 from somabrain_operator.kube.children import last_applied_id
-from somabrain_operator.kube.names import SERVER, ChildId, child_id, selector
+from somabrain_operator.kube.names import MCP, SERVER, ChildId, child_id, selector
 from somabrain_operator.kube.objects import Json, Manifest, items, text
 from somabrain_operator.kube.owner import belongs_to
 from somabrain_operator.plan.drift import reverted_drift
 from somabrain_operator.plan.plan import ConditionResult, Plan
 from somabrain_operator.render.base import endpoint
 from somabrain_operator.render.last_applied import last_applied_hash
+from somabrain_operator.render.mcp import mcp_endpoint
 from somabrain_operator.render.metadata import rendered_hash
-from somabrain_operator.status import conditions
+from somabrain_operator.status import conditions, mcp
 from somabrain_operator.status.autoscaling import autoscaler_failure
+from somabrain_operator.status.mcp import McpState
 from somabrain_operator.status.rollout import Rollout, read_rollout, running_image
 from somabrain_operator.status.stall import judge
 
@@ -35,27 +37,34 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
         refusal: error message of a write that the API server refused; empty if none.
     """
     observed, brain = plan.observed, plan.observed.brain
-    live = children.get(ChildId("Deployment", plan.owner.child(SERVER)))
-    live = live if live is not None and belongs_to(live, plan.owner) else None
+    live = _live_deployment(plan, children, SERVER)
     secrets = tuple(secret for each in observed.references for secret in each.secrets)
     current_rollout = read_rollout(live, observed.pods, brain.spec, dict(observed.reports), secrets)
-    deployment_drift = _deployment_drift(plan, live)
+    deployment_drift = _deployment_drift(plan, plan.deployment, live)
+    mcp_state = _mcp_state(plan, children, secrets)
     remaining_drift = deployment_drift or ("" if refusal else _other_drift(plan, children))
     autoscaler = children.get(ChildId("HorizontalPodAutoscaler", plan.owner.child(SERVER)))
     scaling_failure = autoscaler_failure(autoscaler) if brain.spec and brain.spec.autoscaling else ""
     degraded = conditions.degraded(plan, current_rollout, refusal, remaining_drift, scaling_failure)
-    ready = conditions.ready(plan, current_rollout, refusal, deployment_drift)
-    outlook = judge(plan, current_rollout, ready, degraded, refused=bool(refusal))
+    degraded = mcp.degraded(plan, degraded, mcp_state)
+    ready = mcp.ready(plan, conditions.ready(plan, current_rollout, refusal, deployment_drift), mcp_state)
+    progressing = mcp.progressing(plan, conditions.progressing(plan, current_rollout, deployment_drift), mcp_state)
+    rollouts = (current_rollout, *((mcp_state.rollout,) if mcp_state else ()))
+    outlook = judge(plan, rollouts, ready, degraded, refused=bool(refusal))
     results: dict[ConditionType, ConditionResult] = {
-        **_not_reached(),
+        **_not_reached(provisions=observed.database is not None),
         **plan.conditions,
         "Available": conditions.available(current_rollout),
-        "Progressing": conditions.progressing(plan, current_rollout, deployment_drift),
+        "Progressing": progressing,
         "Degraded": degraded,
         "Ready": ready,
         "Reconciling": outlook.reconciling,
         "Stalled": outlook.stalled,
     }
+    if mcp_state is None:
+        del results["McpAvailable"]
+    else:
+        results["McpAvailable"] = conditions.available(mcp_state.rollout)
     status = SomaBrainStatus(
         observed_generation=brain.generation,
         phase=_phase(plan, current_rollout, results),
@@ -66,20 +75,50 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
         updated_replicas=current_rollout.updated,
         selector=",".join(f"{key}={value}" for key, value in selector(brain.key.name, SERVER).items()),
         endpoint=endpoint(plan.owner, (brain.spec.grpc if brain.spec else Grpc()).port),
+        mcp_endpoint=mcp_endpoint(plan.owner, brain.spec.mcp) if brain.spec and brain.spec.mcp else None,
         config_hash=plan.config_hash or None,
         last_applied_hash=_last_applied_hash(plan, children) or None,
         migration=plan.migration,
+        provision=plan.provision,
         failing_since=timestamps.iso(outlook.failing_since) if outlook.failing_since else None,
-        conditions=tuple(_condition(kind, results[kind], plan) for kind in conditions.CONDITION_ORDER),
+        conditions=tuple(
+            _condition(kind, results[kind], plan) for kind in conditions.CONDITION_ORDER if kind in results
+        ),
     )
     return status.model_dump(by_alias=True, exclude_none=True, mode="json")
 
 
-def _deployment_drift(plan: Plan, live: Manifest | None) -> str:
-    """Return how the live Deployment differs from the rendered one, or an empty string."""
-    if plan.deployment is None:
+def render_deletion_status(plan: Plan) -> Mapping[str, Json]:
+    """Return the status of a SomaBrain that waits until its database is dropped: as before, with that condition."""
+    before = plan.observed.brain.status
+    result = plan.conditions["Provisioned"]
+    current = _condition("Provisioned", result, plan).model_dump(by_alias=True, mode="json")
+    others = [each for each in items(before, "conditions") if text(each, "type") != "Provisioned"]
+    record = plan.provision.model_dump(by_alias=True, exclude_none=True, mode="json") if plan.provision else {}
+    return {**before, "provision": record, "conditions": [*others, current]}
+
+
+def _live_deployment(plan: Plan, children: Mapping[ChildId, Manifest], component: str) -> Manifest | None:
+    """Return a component's live Deployment if it is this SomaBrain's."""
+    live = children.get(ChildId("Deployment", plan.owner.child(component)))
+    return live if live is not None and belongs_to(live, plan.owner) else None
+
+
+def _mcp_state(plan: Plan, children: Mapping[ChildId, Manifest], secrets: tuple[str, ...]) -> McpState | None:
+    """Return the state of the MCP server, or None if the spec has none and none is left."""
+    observed, spec = plan.observed, plan.observed.brain.spec
+    live = _live_deployment(plan, children, MCP)
+    if live is None and (spec is None or spec.mcp is None):
+        return None
+    rollout = read_rollout(live, observed.pods, spec, dict(observed.reports), secrets, MCP)
+    return McpState(rollout, _deployment_drift(plan, plan.mcp_deployment, live))
+
+
+def _deployment_drift(plan: Plan, rendered: Manifest | None, live: Manifest | None) -> str:
+    """Return how a live Deployment differs from the rendered one, or an empty string."""
+    if rendered is None:
         return ""
-    return _drift_message(plan, plan.deployment, live) if live is not None else "The Deployment does not exist."
+    return _drift_message(plan, rendered, live) if live is not None else "The Deployment does not exist."
 
 
 def _other_drift(plan: Plan, children: Mapping[ChildId, Manifest]) -> str:
@@ -121,10 +160,11 @@ def _display_version(plan: Plan, image: str) -> str | None:
     return image.removeprefix(f"{plan.release.service_repository}:") or None
 
 
-def _not_reached() -> dict[ConditionType, ConditionResult]:
-    """Return the conditions of steps that did not run."""
+def _not_reached(*, provisions: bool) -> dict[ConditionType, ConditionResult]:
+    """Return the conditions of steps that did not run; Provisioned only if the spec has a database made."""
     result = ConditionResult("Unknown", "NotReached", "Not checked: an earlier step halted; see the other conditions.")
-    return dict.fromkeys(conditions.CONDITION_ORDER, result)
+    kinds = [each for each in conditions.CONDITION_ORDER if provisions or each != "Provisioned"]
+    return dict.fromkeys(kinds, result)
 
 
 def _condition(kind: ConditionType, result: ConditionResult, plan: Plan) -> Condition:
@@ -152,6 +192,8 @@ def _phase(plan: Plan, current_rollout: Rollout, results: Mapping[ConditionType,
         return (
             "Waiting" if results["ReferencesResolved"].status == "False" and not current_rollout.exists else "Degraded"
         )
+    if "Provisioned" in results and results["Provisioned"].status == "False" and plan.halted_by is not None:
+        return "Provisioning"
     if results["Migrated"].status == "False":
         return "Migrating"
     if current_rollout.exists and current_rollout.desired == 0 and current_rollout.all_updated:

@@ -83,6 +83,7 @@ def embedded_database(directory: Path, database: DatabaseSettings) -> Iterator[E
         server = pgserver.get_server(directory, cleanup_mode="stop", start=False)
         # The wheel's own lock is one file for all users of the machine, and only its creator may open it.
         server._lock = type(server._lock)(Path(tempfile.gettempdir()) / f".somabrain-{os.getuid()}.lock")  # noqa: SLF001
+        lock = server._lock  # noqa: SLF001
         server.start()
     except OSError as exc:
         if isinstance(exc, FileNotFoundError) and exc.filename == "useradd":  # as root, it runs as a user of its own
@@ -97,7 +98,9 @@ def embedded_database(directory: Path, database: DatabaseSettings) -> Iterator[E
         embedded = EmbeddedDatabase(
             Path(server.get_postmaster_info().socket_dir), Path(server.bin_path) / "psql", database
         )
-        _bootstrap(embedded)
+        # Another process may be starting on the same new directory: one of them creates the roles and the database.
+        with lock:
+            _bootstrap(embedded)
         yield embedded
     finally:
         server.cleanup()

@@ -79,8 +79,7 @@ def _connect(dsn: str, database: DatabaseSettings) -> Iterator[sqlalchemy.Connec
             dsn, connect_timeout=timeout_s, application_name="somabrain-owner", client_encoding="utf8"
         )
     except psycopg.OperationalError as exc:
-        reason = str(exc).partition("\n")[0].rpartition("failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")
-        raise OwnerFailed(f"PostgreSQL cannot be reached with the owner's DSN: {reason}.") from exc
+        raise OwnerFailed(f"PostgreSQL cannot be reached with the owner's DSN: {unreachable_reason(exc)}.") from exc
     try:
         prepare_owner_session(raw_connection)
         _check_pooler(raw_connection, dsn, timeout_s)
@@ -95,6 +94,11 @@ def _connect(dsn: str, database: DatabaseSettings) -> Iterator[sqlalchemy.Connec
     )
     with engine.connect() as connection:
         yield connection
+
+
+def unreachable_reason(error: psycopg.OperationalError) -> str:
+    """Return why a connection could not be made, as the end of a sentence without any part of the DSN."""
+    return str(error).partition("\n")[0].rpartition("failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")
 
 
 def prepare_owner_session(connection: psycopg.Connection[Any]) -> None:

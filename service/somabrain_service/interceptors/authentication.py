@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from google.protobuf.message import Message
 
+from common.auth.bearer import bearer_token
 from common.errors import Unauthenticated, Unavailable
 from common.utils.auth_client import Authenticator
 from common.utils.trace import span
@@ -47,14 +48,3 @@ class Authenticate:
             if not scope.expired():
                 raise
             raise Unauthenticated("expired") from exc
-
-
-def bearer_token(header: str | None) -> str | None:
-    """Return the bearer token; None if the header is missing or not exactly one bearer token."""
-    if header is None:
-        return None
-    scheme, _, token = header.partition(" ")
-    # A comma means that the header was sent twice; the server must not guess which identity is meant.
-    if scheme.lower() != "bearer" or not token or "," in token:
-        return None
-    return token.strip()

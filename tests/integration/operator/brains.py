@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from somabrain_operator.kube import timestamps
-from tests.integration.operator.api import Api, Object, eventually
+from somabrain_operator.kube.kinds import CHILDREN, PROMETHEUS
+from tests.integration.operator.api import Api, Object
+from tests.support.waiting import eventually
 
 NAME = "quickstart"
 POD_ADDRESS = "127.0.0.57"
@@ -38,6 +40,26 @@ class Brain:
         """Create a Secret."""
         self.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data},
                         self.namespace)  # fmt: skip
+
+    def provision(self, **provision: str) -> None:
+        """Create the resource with a database that is made by the administrator of the Secret `admin`."""
+        spec = {"database": {"provision": {"adminSecretRef": {"name": "admin"}, **provision}}}
+        manifest = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "metadata": {"name": NAME}}
+        self.api.create({**manifest, "spec": spec}, self.namespace)
+
+    def collect_garbage(self) -> None:
+        """As the garbage collector: delete what a deleted SomaBrain owned."""
+        for kind in CHILDREN.keys() - {each.kind for each in PROMETHEUS}:
+            for child in self.api.objects(kind, self.namespace):
+                if "ownerReferences" in child["metadata"]:
+                    self.api.delete(kind, _name(child), self.namespace)
+
+    def job_named(self, part: str) -> Object:
+        """Wait for a Job with a part of its name."""
+        listed = eventually(
+            self.jobs, lambda jobs: any(part in _name(job) for job in jobs), f"a Job with {part} in its name"
+        )
+        return next(job for job in listed if part in _name(job))
 
     def rotate(self, name: str, **data: str) -> None:
         """Change keys of a Secret."""
@@ -180,9 +202,9 @@ class ControllerStub:
         # The API server takes no other once there is one, and none after the completion.
         self.brain.api.status("Job", _name(job), self.brain.namespace, {"startTime": started, **status})
 
-    def roll_out(self, ready: int | None = None) -> Object:
+    def roll_out(self, ready: int | None = None, component: str = "server") -> Object:
         """As the Deployment controller: all pods have the current template, and `ready` of them are ready."""
-        live = eventually(self.brain.deployment, bool, "a Deployment")
+        live = eventually(lambda: self.brain.child("Deployment", component), bool, "a Deployment")
         replicas = live["spec"]["replicas"]
         ready_replicas = replicas if ready is None else ready
         progressing = {**_true("Progressing"), "reason": "NewReplicaSetAvailable", "message": ""}

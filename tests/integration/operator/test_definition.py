@@ -15,6 +15,10 @@ VAULT = {"address": "https://vault.example", "role": "brain"}
 X = {"path": "secret/data/brain", "key": "x", "file": "x"}
 OURS = {"id": "ours", "dimensions": 8}
 NOMIC = {**OURS, "url": "http://ollama:11434/v1/embeddings", "model": "nomic-embed-text"}
+MCP = {"resourceUrl": "https://memory.example/mcp"}
+ONE_RESOURCE = {**MCP, "sameResource": True}
+EXCHANGE = {"url": "https://issuer.example/token", "secretRef": {"name": "mcp-client"}}
+TLS = {"secretRef": {"name": "certificate"}}
 OWNER = {**X, "file": "SOMABRAIN_OWNER_DSN"}
 
 
@@ -108,7 +112,10 @@ def test_a_minimal_resource_is_stored_with_its_defaults(quiet: Brain) -> None:
         ({"config": {"encoder": {"endpoints": [{**NOMIC, "url": "ollama"}]}}}, "endpoints: a url is not an HTTP URL"),
         ({"config": {"encoder": {"onnx": [{"id": "bge", "directory": "models"}]}}}, "encoder.onnx[0].directory"),
         ({"resources": {"limits": {"memory": "lots"}}}, "spec.resources.limits.memory in body should match"),
-        ({"database": {}}, "spec.database.secretRef: Required value"),
+        (
+            {"database": {}},
+            "spec.database: set either secretRef, whose Secret holds app-dsn and worker-dsn, or provision",
+        ),
         ({"autoscaling": {"min": 3, "max": 2}}, "spec.autoscaling.min is more than spec.autoscaling.max"),
         ({"autoscaling": {}}, "spec.autoscaling.max: Required value"),
         (
@@ -134,6 +141,28 @@ def test_a_minimal_resource_is_stored_with_its_defaults(quiet: Brain) -> None:
             "spec.scheduling.affinity.podAffinity: Exists and DoesNotExist have no values",
         ),
         ({"database": None}, "spec.database: name the Secret that holds app-dsn and worker-dsn"),
+        ({"mcp": {}}, "spec.mcp.resourceUrl: Required value"),
+        ({"mcp": {**ONE_RESOURCE, "resourceUrl": "memory/mcp"}}, "spec.mcp.resourceUrl is not an HTTP URL"),
+        ({"mcp": {**ONE_RESOURCE, "resourceUrl": "https://memory/mcp?x"}}, "spec.mcp.resourceUrl is not an HTTP URL"),
+        (
+            {"mcp": MCP},
+            "spec.mcp: set either exchange, by which it gets tokens for the memory service, or sameResource",
+        ),
+        ({"mcp": {**ONE_RESOURCE, "exchange": EXCHANGE}}, "spec.mcp: set either exchange"),
+        ({"mcp": {**MCP, "exchange": {"url": "https://issuer"}}}, "spec.mcp.exchange.secretRef: Required value"),
+        ({"mcp": {**MCP, "exchange": {**EXCHANGE, "url": "issuer"}}}, "spec.mcp.exchange.url is not an HTTP URL"),
+        ({"mcp": {**ONE_RESOURCE, "audience": "a"}}, "spec.mcp.audience: with sameResource it is spec.auth.audience"),
+        ({"mcp": {**ONE_RESOURCE, "port": 8080}}, "spec.mcp.port: 8080 is the port of probes and metrics"),
+        ({"mcp": {**ONE_RESOURCE, "replicas": 0}}, "spec.mcp.replicas in body should be greater than or equal to 1"),
+        ({"mcp": {**ONE_RESOURCE, "networkPolicy": {"clients": [{}]}}}, "spec.networkPolicy: a peer has neither"),
+        (
+            {"mcp": {**ONE_RESOURCE, "tls": {"caSecretRef": {"name": "ca"}}}},
+            "spec.mcp.tls has no effect without spec.grpc.tls",
+        ),
+        (
+            {"grpc": {"tls": {**TLS, "clientCa": True}}, "mcp": ONE_RESOURCE},
+            "spec.mcp.tls.clientSecretRef: name a Secret with a client certificate",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

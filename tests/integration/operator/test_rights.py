@@ -13,12 +13,13 @@ import pytest
 from devcluster.loopback import api_server
 from devcluster.loopback.kubernetes import AUDIT_POLICY
 from somabrain_operator.kube.names import RETRY_MIGRATION
-from tests.integration.operator.api import OPERATOR, Api, Object, api_of, eventually
+from tests.integration.operator.api import OPERATOR, Api, Object, api_of
 from tests.integration.operator.brains import NAME, POD_ADDRESS, Brain, ControllerStub, running
 from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, wait_for_kind
 from tests.integration.operator.examples import MONITORING, SCALING
 from tests.integration.operator.process import operator
 from tests.integration.operator.prometheus import install
+from tests.support.waiting import eventually
 
 READS = AUDIT_POLICY.with_name("audit-reads.yaml")
 NAMESPACE = "all-of-it"
@@ -102,10 +103,13 @@ def exercise(api: Api) -> None:
     brain.until("Ready", "True")
     everything = {name: SCALING[name] for name in ("autoscaling", "networkPolicy")}
     everything |= {"podDisruptionBudget": {}, "monitoring": MONITORING["monitoring"]}
+    everything["mcp"] = {"resourceUrl": "https://memory.example/mcp", "sameResource": True}
     brain.apply(**everything)
     kinds = ("HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "ServiceMonitor", "PrometheusRule")
     for kind in kinds:
         eventually(partial(brain.child, kind, "server"), bool, f"a {kind}")
+    for kind in ("Deployment", "Service"):
+        eventually(partial(brain.child, kind, "mcp"), bool, f"the MCP server's {kind}")
     controllers.roll_out()
     for kind, component in (*((kind, "server") for kind in (*kinds, "ServiceAccount", "Deployment")),
                             ("Service", "grpc"), ("ConfigMap", "config")):  # fmt: skip
@@ -115,6 +119,9 @@ def exercise(api: Api) -> None:
     brain.apply(**dict.fromkeys(everything, None))
     for kind in kinds:
         eventually(partial(api.objects, kind, NAMESPACE), lambda objects: objects == [], f"no {kind}")
+    for kind in ("Deployment", "Service"):
+        named = partial(lambda k: [each["metadata"]["name"] for each in api.objects(k, NAMESPACE)], kind)
+        eventually(named, lambda names: f"{NAME}-mcp" not in names, f"no {kind} of an MCP server")
     rules = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -129,7 +136,38 @@ def exercise(api: Api) -> None:
                lambda names: f"{NAME}-policy" not in names, "the default policy goes")  # fmt: skip
 
 
-@pytest.mark.parametrize("settings", [(), (f"watchNamespaces={{{NAMESPACE}}}",)], ids=["cluster", "namespaced"])
+def exercise_provisioning(api: Api, *, finalizers: bool) -> None:
+    """Have a database made, and dropped if the operator may add finalizers."""
+    brain = Brain(api, NAMESPACE)
+    controllers = ControllerStub(brain)
+    api.delete("SomaBrain", NAME, NAMESPACE)
+    brain.collect_garbage()
+    brain.secret("admin", uri="postgresql://root:an-administrator-s@pg/")
+    brain.provision(**({"deletionPolicy": "Delete"} if finalizers else {}))
+    controllers.complete(brain.job_named("-provision-"))
+    made = partial(api.get, "Secret", f"{NAME}-database", NAMESPACE)
+    eventually(made, lambda secret: "app-dsn" in secret["data"], "connection strings")
+    if finalizers:
+        brain.until("Provisioned", "True")
+        api.delete("SomaBrain", NAME, NAMESPACE)
+        eventually(lambda: brain.conditions()["Provisioned"], lambda now: "is dropping" in now["message"], "a drop")
+        dropping = [job for job in brain.jobs() if "--drop" in str(job)]
+        controllers.complete(dropping[0])
+        eventually(lambda: api.objects("SomaBrain", NAMESPACE), lambda left: left == [], "it is gone")
+        names = [each["metadata"]["name"] for each in api.objects("Secret", NAMESPACE)]
+        assert f"{NAME}-database" not in names
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        (f"watchNamespaces={{{NAMESPACE}}}",),
+        ("provision.enabled=true",),
+        ("provision.enabled=true", f"watchNamespaces={{{NAMESPACE}}}"),
+    ],
+    ids=["cluster", "namespaced", "provisioning", "provisioning-namespaced"],
+)
 @pytest.mark.timeout(240)
 def test_what_is_granted_is_what_is_used(api: Api, tmp_path: Path, settings: tuple[str, ...]) -> None:
     """Over everything that the operator does, nothing is forbidden, and no unused right is granted."""
@@ -138,12 +176,14 @@ def test_what_is_granted_is_what_is_used(api: Api, tmp_path: Path, settings: tup
         api.create(manifest, namespace_of(manifest))
     wait_for_kind(api)
     install(api, tmp_path / "definitions")
-    environment = {
-        "SOMABRAIN_OPERATOR__NAMESPACES": f'["{NAMESPACE}"]',
-    }
-    with operator(account_of(api, tmp_path), tmp_path / "log", **(environment if settings else {})) as started:
+    namespaced, provisions = any("watchNamespaces" in each for each in settings), "provision.enabled=true" in settings
+    environment = {"SOMABRAIN_OPERATOR__NAMESPACES": f'["{NAMESPACE}"]'} if namespaced else {}
+    environment |= {"SOMABRAIN_OPERATOR__PROVISION": "true"} if provisions else {}
+    with operator(account_of(api, tmp_path), tmp_path / "log", **environment) as started:
         started.wait_until_started()
         exercise(api)
+        if provisions:
+            exercise_provisioning(api, finalizers=not namespaced)
     eventually(lambda: used(api), lambda rights: Right("coordination.k8s.io", "leases", "update") in rights, "a log")
     assert forbidden(api) == []
     assert granted(manifests) - used(api) == NOT_IN_THE_LOG

@@ -12,7 +12,8 @@ from somabrain_operator.api.v1alpha1.status import MigrationStatus
 from somabrain_operator.kube import timestamps
 from somabrain_operator.kube.names import RENDERED_HASH, RETRY_MIGRATION, child_id, labels
 from somabrain_operator.observe.state import ObservedState
-from somabrain_operator.plan.migration import RETRY, parse_migration_status, without_uncreated_job
+from somabrain_operator.plan.job_attempts import RETRY
+from somabrain_operator.plan.migration import parse_migration_status, without_uncreated_job
 from tests.unit.operator import samples
 from tests.unit.operator.samples import FINGERPRINT, NOW, job, migrated, observed, plan, pod, spec
 

@@ -40,10 +40,12 @@ def test_the_steps_run_in_the_order_that_makes_them_safe() -> None:
         "check_version",
         "resolve_references",
         "add_base_objects",
+        "provision_database",
         "migrate",
         "add_deployment",
         "add_autoscaler",
         "add_disruption_budget_and_network_policy",
+        "add_mcp",
         "add_monitoring",
         "prune",
     ]

@@ -21,6 +21,10 @@ from somabrain_operator.observe.redact import MAX_LENGTH, redact
         ('{"db_password": "hunter2", "a": 1}', '{"db_password": [redacted], "a": 1}'),
         ("Secret a, named by spec.b.secretRef.name", "Secret a, named by spec.b.secretRef.name"),
         ("line one\nline two\t\x00end", "line one line two end"),
+        (
+            'as the administrator: password authentication failed for "u"',
+            'as the administrator: password authentication failed for "u"',
+        ),
         ("nothing to hide", "nothing to hide"),
     ],
 )

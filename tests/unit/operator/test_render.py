@@ -77,15 +77,70 @@ def mounted(template: Any, path: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("kind", ["Deployment", "Job"])
+@pytest.mark.parametrize("component", ["server", "migrate"])
 def test_the_settings_are_accepted_by_the_service(
-    name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, component: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every rendered variable and file is a valid setting; otherwise no pod would start."""
-    (template,) = (each["spec"]["template"] for each in rendered(name) if each["kind"] == kind)
-    settings = container_settings(name, template, tmp_path, monkeypatch)
-    assert (settings.owner_dsn is None) == (kind == "Deployment")
-    assert (settings.postgres_dsn is None) == (settings.worker_dsn is None) == (kind == "Job")
+    settings = container_settings(name, pod_of(name, component), tmp_path, monkeypatch)
+    assert (settings.owner_dsn is None) == (component == "server")
+    assert (settings.postgres_dsn is None) == (settings.worker_dsn is None) == (component == "migrate")
+
+
+@pytest.mark.parametrize(
+    ("name", "audience"), [("mcp", "https://memory.example/v1/mcp"), ("mcp-one-resource", "somabrain")]
+)
+def test_the_mcp_server_verifies_tokens_for_itself_and_has_no_connection_string(
+    name: str, audience: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The MCP server accepts tokens of the service's issuer for its own audience, and cannot reach the database."""
+    settings = container_settings(name, pod_of(name, "mcp"), tmp_path, monkeypatch)
+    (config,) = (each["data"] for each in rendered(name) if each["metadata"]["name"] == "quickstart-config")
+    assert settings.auth.audience == audience
+    assert settings.auth.issuer == config["SOMABRAIN_AUTH__ISSUER"]
+    assert (settings.postgres_dsn, settings.worker_dsn, settings.owner_dsn) == (None, None, None)
+    assert (settings.mcp.exchange.url is None) == settings.mcp.same_resource == (name == "mcp-one-resource")
+
+
+def test_the_mcp_server_calls_the_servers_as_they_are_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Address, TLS and credentials of the MCP server are those that the servers and the token endpoint require."""
+    mcp = container_settings("mcp", pod_of("mcp", "mcp"), tmp_path, monkeypatch).mcp
+    assert (mcp.address, mcp.tls) == ("dns:///quickstart-headless.demo.svc:50052", True)
+    files = {str(mcp.ca_file), str(mcp.cert_file), str(mcp.key_file), str(mcp.exchange.ca_file)}
+    folder = "/etc/somabrain/settings"
+    assert {each.removeprefix(f"{folder}/") for each in files} <= set(mounted(pod_of("mcp", "mcp"), folder))
+    assert mcp.exchange.client_secret is not None
+    assert (mcp.exchange.client_id, mcp.exchange.client_secret.get_secret_value()) == ("x", "x")
+    assert "quickstart-mcp.demo.svc:*" in mcp.allowed_hosts
+
+
+@pytest.mark.parametrize("name", ["mcp", "mcp-one-resource"])
+def test_the_mcp_server_is_let_into_the_servers_and_out_to_what_it_needs(name: str) -> None:
+    """The MCP pods may connect to the servers, DNS and the identity service alone, and the servers admit them."""
+    policies = {each["metadata"]["name"]: each["spec"] for each in rendered(name) if each["kind"] == "NetworkPolicy"}
+    own = {"podSelector": {"matchLabels": pod_selector(name, "mcp")}}
+    servers, dns, identity = policies["quickstart-mcp"]["egress"]
+    assert servers["to"] == [{"podSelector": {"matchLabels": pod_selector(name, "server")}}]
+    assert [each["port"] for each in servers["ports"]] == [50052]
+    assert {(each["port"], each["protocol"]) for each in dns["ports"]} == {(53, "UDP"), (53, "TCP")}
+    ports = {"mcp": [4317, 8443, 9080], "mcp-one-resource": [443]}[name]
+    assert [each["port"] for each in identity["ports"]] == ports
+    if name == "mcp":
+        clients, _ = policies["quickstart-server"]["ingress"]
+        assert clients["from"] == [{"podSelector": {"matchLabels": {"role": "agent"}}}, own]
+
+
+@pytest.mark.parametrize("name", ["mcp", "mcp-one-resource"])
+def test_the_servers_open_no_port_for_mcp(name: str) -> None:
+    """The servers' container has the ports of gRPC and of probes, and the MCP server is a container of another pod."""
+    (container,) = pod_of(name, "server")["spec"]["containers"]
+    assert [each["name"] for each in container["ports"]] == ["grpc", "http"]
+    (mcp,) = pod_of(name, "mcp")["spec"]["containers"]
+    assert mcp["image"] == container["image"]
+    assert (mcp["command"], "args" in mcp) == (["somabrain", "mcp", "--http"], False)
+    grace_s = pod_of(name, "mcp")["spec"]["terminationGracePeriodSeconds"]
+    variables = {each["name"]: each["value"] for each in mcp["env"]}
+    assert grace_s > float(variables["SOMABRAIN_MCP__DRAIN_S"]) + float(variables["SOMABRAIN_MCP__SHUTDOWN_DELAY_S"])
 
 
 def test_everything_reaches_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,14 +188,31 @@ def test_the_identity_service_reaches_the_service(tmp_path: Path, monkeypatch: p
     assert auth.jwks_token_file is None
 
 
+def pod_of(name: str, component: str) -> Any:
+    """Return the pod template of a component."""
+    (match,) = (
+        each["spec"]["template"]
+        for each in rendered(name)
+        if each["kind"] in ("Deployment", "Job")
+        and each["metadata"]["labels"]["app.kubernetes.io/component"] == component
+    )
+    return match
+
+
+def pod_selector(name: str, component: str) -> Any:
+    """Return the labels by which a Deployment selects its pods."""
+    labelled = pod_of(name, component)["metadata"]["labels"]
+    return {
+        f"app.kubernetes.io/{part}": labelled[f"app.kubernetes.io/{part}"] for part in ("name", "instance", "component")
+    }
+
+
 def server(name: str) -> Any:
-    (deployment,) = (each for each in rendered(name) if each["kind"] == "Deployment")
-    return deployment["spec"]["template"]
+    return pod_of(name, "server")
 
 
 def job(name: str) -> Any:
-    (match,) = (each for each in rendered(name) if each["kind"] == "Job")
-    return match["spec"]["template"]
+    return pod_of(name, "migrate")
 
 
 def tokens(template: Any) -> list[str | None]:
@@ -227,14 +299,15 @@ def test_every_container_can_be_given_a_limit_of_cpu() -> None:
         "migration": limited,
         "vault": {**CASES["vault"]["vault"], **limited},
         "opa": limited,
+        "mcp": {**CASES["mcp-one-resource"]["mcp"], **limited},
     }
     templates = [
         each["spec"]["template"]["spec"]
         for each in yaml.safe_load_all(manifests(fields))
         if each["kind"] in ("Deployment", "Job")
     ]
-    containers = [each for pod in templates for each in (*pod["initContainers"], *pod["containers"])]
-    assert sorted(each["name"] for each in containers) == ["migrate", "opa", "server", "vault", "vault"]
+    containers = [each for pod in templates for each in (*pod.get("initContainers", ()), *pod["containers"])]
+    assert sorted(each["name"] for each in containers) == ["mcp", "migrate", "opa", "server", "vault", "vault"]
     assert all(each["resources"]["limits"] == limited["resources"]["limits"] for each in containers)
 
 

@@ -90,6 +90,11 @@ capabilities:
 {{- if and .Values.rbac.watchReferences (include "somabrain-operator.isPresent" .) }}true{{ end }}
 {{- end }}
 
+{{/* "true" if the operator makes databases; images before 0.2 do not. */}}
+{{- define "somabrain-operator.provisions" -}}
+{{- if and (.Values.provision | default dict).enabled (include "somabrain-operator.isPresent" .) }}true{{ end }}
+{{- end }}
+
 {{/* RBAC rules of the operator, with the minimum verbs. Contents of Secrets are read by name and never listed. */}}
 {{- define "somabrain-operator.rules" -}}
 - apiGroups: [somabrain.io]
@@ -104,12 +109,25 @@ capabilities:
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get{{ if include "somabrain-operator.watchesReferences" . }}, list, watch{{ end }}]
+{{- if include "somabrain-operator.provisions" . }}
+- apiGroups: [""]  # those with the connection strings of databases that it makes
+  resources: [secrets]
+  verbs: [create, update{{ if not .Values.watchNamespaces }}, delete{{ end }}]
+{{- if not .Values.watchNamespaces }}
+- apiGroups: [somabrain.io]  # the finalizer of a SomaBrain whose database is dropped with it
+  resources: [somabrains]
+  verbs: [patch]
+{{- end }}
+{{- end }}
 - apiGroups: [""]
-  resources: [services, serviceaccounts]
+  resources: [serviceaccounts]
   verbs: [get, list, watch, create, patch]
+- apiGroups: [""]  # these and the next are deleted when the spec no longer has an MCP server
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]  # the default policy is deleted when another is in force
   resources: [configmaps]
   verbs: [get, list, watch, create, patch, delete]

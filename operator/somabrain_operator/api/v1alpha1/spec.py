@@ -19,7 +19,9 @@ from somabrain_operator.api.v1alpha1.base import (
     rules,
 )
 from somabrain_operator.api.v1alpha1.config import Auth, Config
+from somabrain_operator.api.v1alpha1.database import Database
 from somabrain_operator.api.v1alpha1.grpc import Grpc
+from somabrain_operator.api.v1alpha1.mcp import Mcp
 from somabrain_operator.api.v1alpha1.monitoring import Monitoring
 from somabrain_operator.api.v1alpha1.network import NetworkPolicy
 from somabrain_operator.api.v1alpha1.placement import (
@@ -39,6 +41,7 @@ _FROM_VAULT: Final = (
     "(has(self.vault) && (!has(self.vault.enabled) || self.vault.enabled) && "
     "self.vault.secrets.exists(s, s.file == '{}'))"
 )
+_PROVISIONED: Final = "has(self.database) && has(self.database.provision)"
 
 
 def _exactly_one_source(field: str, *files: str) -> str:
@@ -54,7 +57,7 @@ class Migration(ApiModel):
     """False: the database is migrated by other means, and the status says Skipped."""
     database: SecretSource | None = None
     """Secret with the key `owner-dsn`: the libpq URL of the role that owns the schema. Not set: it comes from
-    `vault`."""
+    `vault` or `spec.database.provision`."""
     backoff_limit: Annotated[int, Field(ge=0, le=10)] = 2
     """Retries of a Job before it fails; the operator then starts another one, with growing back-off."""
     active_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] = 1800
@@ -124,9 +127,18 @@ class SomaBrainSpec(ApiModel):
             rule(
                 _exactly_one_source("has(self.database)", "SOMABRAIN_POSTGRES_DSN", "SOMABRAIN_WORKER_DSN"),
                 "spec.database: name the Secret that holds app-dsn and worker-dsn in spec.database.secretRef.name, or "
-                "have spec.vault.secrets write SOMABRAIN_POSTGRES_DSN and SOMABRAIN_WORKER_DSN, and not both",
+                "set spec.database.provision, or have spec.vault.secrets write SOMABRAIN_POSTGRES_DSN and "
+                "SOMABRAIN_WORKER_DSN, and not both",
             ),
             rule(
+                f"!({_PROVISIONED}) || !(has(self.migration) && has(self.migration.database) || "
+                + _FROM_VAULT.format("SOMABRAIN_OWNER_DSN")
+                + ")",
+                "spec.migration.database, or SOMABRAIN_OWNER_DSN from spec.vault.secrets, is set together with "
+                "spec.database.provision, which makes the owner too; remove it",
+            ),
+            rule(
+                f"{_PROVISIONED} || "
                 "(has(self.migration) && has(self.migration.enabled) && !self.migration.enabled) || ("
                 + _exactly_one_source("has(self.migration) && has(self.migration.database)", "SOMABRAIN_OWNER_DSN")
                 + ")",
@@ -142,6 +154,17 @@ class SomaBrainSpec(ApiModel):
             rule(
                 f"!has(self.image) || self.image.matches(r'{IMAGE_PATTERN}')",
                 "spec.image is not an image reference; write registry/repository:tag or registry/repository@sha256:…",
+            ),
+            rule(
+                "!has(self.mcp) || (has(self.grpc) && has(self.grpc.tls)) || !has(self.mcp.tls) || "
+                "!(has(self.mcp.tls.caSecretRef) || has(self.mcp.tls.clientSecretRef))",
+                "spec.mcp.tls has no effect without spec.grpc.tls; remove it, or set spec.grpc.tls",
+            ),
+            rule(
+                "!has(self.mcp) || !has(self.grpc) || !has(self.grpc.tls) || !has(self.grpc.tls.clientCa) || "
+                "!self.grpc.tls.clientCa || (has(self.mcp.tls) && has(self.mcp.tls.clientSecretRef))",
+                "spec.mcp.tls.clientSecretRef: name a Secret with a client certificate, which spec.grpc.tls.clientCa "
+                "requires of every client",
             ),
         )
     )
@@ -172,11 +195,12 @@ class SomaBrainSpec(ApiModel):
     """gRPC port and its TLS."""
     auth: Auth = Auth()
     """Authentication of callers."""
-    database: SecretSource | None = None
-    """Secret with the keys `app-dsn` and `worker-dsn`: the libpq URLs of the roles the service connects as. Not set:
-    they come from `vault`."""
+    database: Database | None = None
+    """Source of the connection strings of the roles the service connects as. Not set: they come from `vault`."""
     migration: Migration = Migration()
     """Migration of the database."""
+    mcp: Mcp | None = None
+    """MCP server, in pods of its own, from the same image, which must be of version 0.2 or later. Not set: none."""
     opa: Opa = Opa()
     """Policy engine that decides each call."""
     cache: Cache | None = None

@@ -15,17 +15,22 @@ ConditionType: TypeAlias = Literal[
     "Ready",
     "ConfigValid",
     "ReferencesResolved",
+    "Provisioned",
     "Migrated",
     "Available",
+    "McpAvailable",
     "Progressing",
     "Degraded",
     "Paused",
     "Reconciling",
     "Stalled",
 ]
-"""In the order of the status. `kubectl sb` has the same list (client/somabrain_client/kubectl/status_tree.py)."""
+"""In the order of the status; McpAvailable is there with `spec.mcp` only. `kubectl sb` has the same list
+(client/somabrain_client/kubectl/status_tree.py)."""
 ConditionStatus: TypeAlias = Literal["True", "False", "Unknown"]
-Phase: TypeAlias = Literal["Paused", "Invalid", "Waiting", "Migrating", "RollingOut", "Ready", "Degraded", "Hibernated"]
+Phase: TypeAlias = Literal[
+    "Paused", "Invalid", "Waiting", "Provisioning", "Migrating", "RollingOut", "Ready", "Degraded", "Hibernated"
+]
 
 
 class Condition(ApiModel):
@@ -66,6 +71,24 @@ class MigrationStatus(ApiModel):
     """Value of that annotation when it last started an attempt."""
 
 
+class ProvisionStatus(MigrationStatus):
+    """State of the database of `spec.database.provision`."""
+
+    hash: Annotated[str, Field(max_length=32)] | None = None
+    """Hash of the database and the roles as they must be."""
+    completed_at: Timestamp | None = None
+    """Time at which they were made so."""
+    next_attempt_at: Timestamp | None = None
+    """Time of the next attempt, unless the annotation somabrain.io/retry-provision or another administrator's Secret
+    requests one before."""
+    retry_token: Annotated[str, Field(max_length=512)] | None = None
+    """Value of that annotation, and a hash of that Secret, when they last started an attempt."""
+    database: Annotated[str, Field(max_length=63)] | None = None
+    """Name of the database."""
+    login: int | None = None
+    """Number of the login whose connection strings the Secret has."""
+
+
 class SomaBrainStatus(ApiModel):
     """Observed state of a SomaBrain."""
 
@@ -87,12 +110,16 @@ class SomaBrainStatus(ApiModel):
     """Label selector of the pods, for autoscalers."""
     endpoint: Annotated[str, Field(max_length=512)] | None = None
     """Target for gRPC clients inside the cluster."""
+    mcp_endpoint: Annotated[str, Field(max_length=1024)] | None = None
+    """URL of the MCP endpoint inside the cluster; not set without `spec.mcp`."""
     config_hash: Annotated[str, Field(max_length=32)] | None = None
     """Hash of all that a server reads only at startup: settings, policy, spec.vault.version, Secrets and ConfigMaps."""
     last_applied_hash: Annotated[str, Field(max_length=32)] | None = None
     """Hash of the ConfigMap NAME-applied as the operator wrote it: another content is not applied."""
     migration: MigrationStatus | None = None
     """State of the migration."""
+    provision: ProvisionStatus | None = None
+    """State of the database, if `spec.database.provision` is set."""
     failing_since: Timestamp | None = None
     """Time of the first failure since this generation was observed or was last Ready."""
     conditions: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from somabrain_service.interceptors.authentication import bearer_token
+from common.auth.bearer import bearer_token
 
 
 @pytest.mark.parametrize(

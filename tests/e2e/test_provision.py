@@ -1,0 +1,238 @@
+"""A memory service from one Secret of an administrator: made, rotated, adopted again, and dropped if asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64decode
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from examples.kubectl import Kubectl, Object
+from somabrain_client import MemoryClient
+from somabrain_operator.kube.names import FINALIZER, RETAIN_DATABASE, RETRY_PROVISION, ROTATE_PASSWORDS
+from tests.e2e.conftest import Measured
+from tests.e2e.support.brains import Brain
+from tests.e2e.support.operators import Release
+from tests.e2e.support.postgres import Postgres
+from tests.e2e.support.waiting import eventually
+from tests.e2e.support.writers import writing
+
+ADMIN = "admin"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _provisions(kubectl: Kubectl, installed: None) -> Iterator[None]:
+    """The operator may make databases, for these tests only."""
+    Release(kubectl).upgrade("provision.enabled=true")
+    yield
+    Release(kubectl).upgrade()
+
+
+def namespaced(kubectl: Kubectl, word: str) -> str:
+    """Create a namespace with nothing in it."""
+    name = f"e2e-{word}-{uuid4().hex[:5]}"
+    kubectl.ensure_namespace(name)
+    kubectl("label", "namespace", name, "e2e=true")
+    return name
+
+
+@pytest.fixture(scope="module")
+def postgres(kubectl: Kubectl, _provisions: None) -> Iterator[Postgres]:
+    """A server with a superuser that logs in over the network."""
+    server = Postgres(kubectl, namespaced(kubectl, "postgres"))
+    server.start()
+    yield server
+    kubectl("delete", "namespace", server.namespace, "--wait=false")
+
+
+@pytest.fixture
+def made(kubectl: Kubectl, node_address: str, postgres: Postgres) -> Iterator[Brain]:
+    """A SomaBrain that is not applied yet, in a namespace that has the administrator's Secret alone."""
+    namespace = namespaced(kubectl, "provision")
+    kubectl.apply(namespace, postgres.admin_secret(ADMIN))
+    yield Brain(kubectl, node_address, namespace)
+    kubectl("delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
+
+
+def apply(brain: Brain, **provision: str) -> None:
+    """Apply a SomaBrain that names the administrator's Secret and nothing else."""
+    spec = {"database": {"provision": {"adminSecretRef": {"name": ADMIN}, **provision}}}
+    brain.kubectl.apply(brain.namespace, brain.manifest(spec))
+
+
+def database(brain: Brain) -> str:
+    """Return the name of its database."""
+    return f"{brain.namespace}_{brain.name}"
+
+
+def secret(brain: Brain) -> Object:
+    """Return the Secret that the operator made."""
+    return brain.kubectl.get(brain.namespace, "secret", f"{brain.name}-database")
+
+
+def app_dsn(brain: Brain) -> str:
+    """Return the connection string in force."""
+    return b64decode(secret(brain)["data"].get("app-dsn", "")).decode()
+
+
+def annotate(brain: Brain, name: str, value: str) -> None:
+    """Annotate the SomaBrain."""
+    brain.kubectl("annotate", "sb", brain.name, "-n", brain.namespace, f"{name}={value}", "--overwrite")
+
+
+def roles(postgres: Postgres, brain: Brain) -> list[str]:
+    """Return the names of its roles, without the name of its database."""
+    name = database(brain)
+    rows = postgres.sql(f"SELECT rolname FROM pg_roles WHERE starts_with(rolname, '{name}') ORDER BY rolname")
+    return [row.removeprefix(f"{name}_") for row in rows.split()]
+
+
+def databases(postgres: Postgres) -> list[str]:
+    """Return the names of all databases."""
+    return postgres.sql("SELECT datname FROM pg_database ORDER BY datname").split()
+
+
+async def gone(brain: Brain) -> None:
+    """Wait until the SomaBrain is deleted."""
+    await eventually(
+        lambda: brain.kubectl.find(brain.namespace, "somabrain", brain.name), lambda now: now is None, "it stayed"
+    )
+
+
+async def remembered(client: MemoryClient) -> list[str]:
+    """Return the texts that a query finds."""
+    result = await client.recall("log", "dance")
+    return [hit.memory.text for hit in result.hits]
+
+
+async def test_one_secret_is_enough_and_a_rotation_fails_no_call(
+    made: Brain, postgres: Postgres, measured: Measured
+) -> None:
+    """From one Secret to Ready; new passwords reach the pods without a failed write, and the former ones are gone."""
+    await asyncio.to_thread(apply, made)
+    await made.ready()
+    assert await asyncio.to_thread(roles, postgres, made) == ["app", "app_1", "owner", "worker", "worker_1"]
+    former = await asyncio.to_thread(app_dsn, made)
+    async with made.client() as client:
+        await client.create_namespace("log")
+        async with writing(client, "log") as book:
+            await asyncio.to_thread(annotate, made, ROTATE_PASSWORDS, "1")
+            await eventually(lambda: app_dsn(made), lambda now: "_app_2:" in now, "no new password")
+            await eventually(
+                lambda: roles(postgres, made),
+                lambda now: now == ["app", "app_2", "owner", "worker", "worker_2"],
+                "the former roles stayed",
+                timeout_s=180,
+            )
+            await made.ready()
+            await book.wait_for_more(20)
+        assert await book.missing(client, "log") == []
+        assert book.failures == []
+    assert former != await asyncio.to_thread(app_dsn, made)
+    await made.until("Provisioned", "True")
+    measured(f"{len(book.acknowledged)} writes through a rotation of passwords, none failed, none missing")
+
+
+async def test_what_postgresql_refuses_is_said_in_its_words(made: Brain, postgres: Postgres) -> None:
+    """A wrong password, a role without rights and an extension it may not make are said, and then all is made.
+
+    The role has no more than CREATEROLE and CREATEDB in the end.
+    """
+    user = f"admin_{uuid4().hex[:5]}"
+    await asyncio.to_thread(postgres.sql, f"CREATE ROLE {user} LOGIN PASSWORD 'right'")
+    await asyncio.to_thread(made.kubectl.apply, made.namespace, postgres.admin_secret(ADMIN, user, "wrong-password"))
+    await asyncio.to_thread(apply, made)
+    await made.until("Provisioned", "False", f'password authentication failed for user "{user}"')
+    assert "wrong-password" not in str(await asyncio.to_thread(made.resource))
+    await asyncio.to_thread(made.kubectl.apply, made.namespace, postgres.admin_secret(ADMIN, user, "right"))
+    await made.until("Provisioned", "False", "PostgreSQL refused: permission denied to create role; the administrator")
+    await asyncio.to_thread(postgres.sql, f"ALTER ROLE {user} CREATEROLE CREATEDB")
+    await asyncio.to_thread(annotate, made, RETRY_PROVISION, "1")
+    await made.until("Provisioned", "False", "let a superuser, or whom your provider lets create extensions, run in")
+    await asyncio.to_thread(postgres.sql, "CREATE EXTENSION vector", database(made))
+    await asyncio.to_thread(annotate, made, RETRY_PROVISION, "2")
+    await made.ready()
+
+
+async def test_a_database_of_somebody_else_is_refused_and_stays(made: Brain, postgres: Postgres) -> None:
+    """A database that is there already is named with its owner, and nothing is made in it or beside it."""
+    name = f"theirs_{uuid4().hex[:5]}"
+    await asyncio.to_thread(postgres.sql, f"CREATE DATABASE {name}")
+    await asyncio.to_thread(apply, made, database=name)
+    said = await made.until("Provisioned", "False", f'The database "{name}" exists, belongs to the role "postgres"')
+    assert "spec.database.provision.database" in said.message
+    assert await asyncio.to_thread(postgres.sql, f"SELECT 1 FROM pg_roles WHERE starts_with(rolname, '{name}')") == ""
+    assert await asyncio.to_thread(postgres.sql, "SELECT count(*) FROM pg_extension", name) == "1"
+
+
+async def test_what_a_deletion_leaves_is_adopted_again(made: Brain, postgres: Postgres) -> None:
+    """Deleting a SomaBrain leaves database and Secret without a finalizer; applying it again serves the memories."""
+    await asyncio.to_thread(apply, made)
+    await made.ready()
+    assert "finalizers" not in (await asyncio.to_thread(made.resource))["metadata"]
+    async with made.client() as client:
+        await client.create_namespace("log")
+        await client.remember("log", "Bees dance.")
+    before = (await asyncio.to_thread(secret, made))["metadata"]["uid"]
+    await asyncio.to_thread(made.kubectl, "delete", "sb", made.name, "-n", made.namespace)
+    await gone(made)
+    assert database(made) in await asyncio.to_thread(databases, postgres)
+    await asyncio.to_thread(apply, made)
+    await made.ready()
+    assert (await asyncio.to_thread(secret, made))["metadata"]["uid"] == before
+    async with made.client() as client:
+        assert await remembered(client) == ["Bees dance."]
+
+
+async def test_a_database_is_dropped_with_its_own_roles_alone(made: Brain, postgres: Postgres) -> None:
+    """With deletionPolicy Delete the database, its roles and the Secret go with the SomaBrain, and nothing else."""
+    theirs = f"theirs_{uuid4().hex[:5]}"
+    await asyncio.to_thread(postgres.sql, f"CREATE DATABASE {theirs}")
+    await asyncio.to_thread(postgres.sql, f'CREATE ROLE "{database(made)}_theirs"')
+    await asyncio.to_thread(apply, made, deletionPolicy="Delete")
+    await made.ready()
+    assert (await asyncio.to_thread(made.resource))["metadata"]["finalizers"] == [FINALIZER]
+    await asyncio.to_thread(made.kubectl, "delete", "sb", made.name, "-n", made.namespace, "--wait=false")
+    await gone(made)
+    left = await asyncio.to_thread(databases, postgres)
+    assert (database(made) in left, theirs in left) == (False, True)
+    assert await asyncio.to_thread(roles, postgres, made) == ["theirs"]
+    assert await asyncio.to_thread(made.kubectl.find, made.namespace, "secret", f"{made.name}-database") is None
+
+
+@pytest.mark.timeout(420)
+async def test_a_database_that_is_away_holds_up_nothing(
+    kubectl: Kubectl, node_address: str, measured: Measured
+) -> None:
+    """While the server is away a SomaBrain with deletionPolicy Delete says so, and an annotation lets it go.
+
+    The namespace of another one is deleted without any help.
+    """
+    server = Postgres(kubectl, await asyncio.to_thread(namespaced, kubectl, "away"))
+    await asyncio.to_thread(server.start)
+    brains = [Brain(kubectl, node_address, await asyncio.to_thread(namespaced, kubectl, "stay")) for _ in range(2)]
+    for brain in brains:
+        await asyncio.to_thread(kubectl.apply, brain.namespace, server.admin_secret(ADMIN))
+        await asyncio.to_thread(apply, brain, deletionPolicy="Delete")
+    for brain in brains:
+        await brain.ready()
+    await asyncio.to_thread(server.stop)
+    alone, with_namespace = brains
+    await asyncio.to_thread(kubectl, "delete", "sb", alone.name, "-n", alone.namespace, "--wait=false")
+    said = await eventually(
+        lambda: alone.conditions()["Provisioned"], lambda now: "could not be dropped" in now.message, "nothing said"
+    )
+    assert "PostgreSQL cannot be reached" in said.message
+    await asyncio.to_thread(annotate, alone, RETAIN_DATABASE, "true")
+    await gone(alone)
+    began = asyncio.get_running_loop().time()
+    await asyncio.to_thread(kubectl, "delete", "namespace", with_namespace.namespace, "--timeout=120s", timeout_s=130)
+    measured(f"a namespace deleted while its database was away in {asyncio.get_running_loop().time() - began:.0f} s")
+    (pod,) = Release(kubectl).pods()
+    log = (await asyncio.to_thread(pod.log)).splitlines()
+    released = [line for line in log if "finalizer removed" in line and with_namespace.namespace in line]
+    assert len(released) == 1
+    for namespace in (server.namespace, alone.namespace):
+        await asyncio.to_thread(kubectl, "delete", "namespace", namespace, "--wait=false")

@@ -1,0 +1,212 @@
+"""Databases that the operator makes, against a real API server: rules of the definition, finalizer, deletion."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from devcluster.loopback import api_server
+from somabrain_operator.kube.names import FINALIZER, RETAIN_DATABASE
+from tests.integration.operator.api import Api, Object, Refused, api_of
+from tests.integration.operator.brains import NAME, SPEC, Brain, ControllerStub
+from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, wait_for_kind
+from tests.integration.operator.process import Operator, operator
+from tests.support.waiting import eventually
+
+EXAMPLE: Object = yaml.safe_load(Path("examples/provision.yaml").read_text(encoding="utf-8"))["spec"]
+PROVISION: Object = {"adminSecretRef": {"name": "admin"}}
+ADMIN = "postgresql://root:an-administrator-s@pg.db.svc:5432/"
+OTHERS = "example.com/theirs"
+
+
+@pytest.fixture(scope="module")
+def provisioning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Api, Operator]]:
+    """An API server with the chart's rights to make databases, and an operator that uses them."""
+    with api_server() as server, api_of(server) as verbs:
+        verbs.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
+        for manifest in rendered("provision.enabled=true"):
+            verbs.create(manifest, namespace_of(manifest))
+        wait_for_kind(verbs)
+        folder = tmp_path_factory.mktemp("provisioning")
+        with operator(account_of(verbs, folder), folder / "log", SOMABRAIN_OPERATOR__PROVISION="true") as started:
+            started.wait_until_started()
+            yield verbs, started
+
+
+@pytest.fixture
+def made(provisioning: tuple[Api, Operator]) -> Brain:
+    """A namespace with an administrator's Secret."""
+    verbs, _ = provisioning
+    name = f"p-{uuid.uuid4().hex[:8]}"
+    verbs.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    verbs.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}, name)
+    brain = Brain(verbs, name)
+    brain.secret("admin", uri=ADMIN)
+    return brain
+
+
+def manifest(spec: Object) -> Object:
+    return {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "metadata": {"name": NAME}, "spec": spec}
+
+
+VAULT: Object = {
+    "address": "https://vault:8200",
+    "role": "r",
+    "secrets": [{"path": "p", "key": "k", "file": "SOMABRAIN_OWNER_DSN"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (EXAMPLE, ""),
+        ({"database": {}}, "spec.database: set either secretRef"),
+        ({"database": {"secretRef": {"name": "s"}, "provision": PROVISION}}, "spec.database: set either secretRef"),
+        ({**SPEC, "database": {"provision": PROVISION}}, "which makes the owner too; remove it"),
+        ({"database": {"provision": PROVISION}, "vault": VAULT}, "which makes the owner too; remove it"),
+        ({"database": {"provision": PROVISION}, "migration": {"enabled": False}}, ""),
+        ({"database": {"provision": {**PROVISION, "database": "Has Space"}}}, "should match"),
+        ({"database": {"provision": {**PROVISION, "database": "a" * 46}}}, "may not be more than 45"),
+        ({"database": {"provision": {**PROVISION, "deletionPolicy": "Maybe"}}}, "Unsupported value"),
+    ],
+)
+def test_the_definition_has_a_sentence_for_each_mistake(made: Brain, spec: Object, message: str) -> None:
+    """The API server refuses what contradicts itself, with the field and the remedy, and takes the example."""
+    refusal = made.api.refusal(manifest(spec), made.namespace)
+    assert message in refusal
+    assert (refusal == "") == (message == "")
+
+
+def test_the_database_of_a_resource_cannot_change(made: Brain) -> None:
+    """Another database would be an empty one, so its name is fixed from the beginning."""
+    made.provision(database="one")
+    for other in ("two", None):
+        with pytest.raises(Refused, match="cannot change, because the memories stay in the former database"):
+            made.apply(database={"provision": {"database": other}})
+
+
+def test_memories_are_not_left_behind_by_an_edit(made: Brain) -> None:
+    """A SomaBrain whose database is its own cannot change to one that is made, which would be empty."""
+    made.api.create(manifest(SPEC), made.namespace)
+    change = {"secretRef": None, "provision": PROVISION}
+    with pytest.raises(Refused, match="cannot change from secretRef to provision, which makes an empty database"):
+        made.apply(database=change, migration={"database": None})
+
+
+def finalizers(brain: Brain) -> list[str]:
+    """Return the finalizers of the resource; KeyError if it is gone."""
+    return list(brain.resource()["metadata"].get("finalizers", ()))
+
+
+def test_the_finalizer_follows_the_policy_and_leaves_others(made: Brain) -> None:
+    """Only deletionPolicy Delete adds it, before the Job exists, and Retain removes it again, and no other one."""
+    made.provision(deletionPolicy="Delete")
+    made.job_named("-provision-")
+    assert finalizers(made) == [FINALIZER]
+    made.api.patch("SomaBrain", NAME, made.namespace, {"metadata": {"finalizers": [OTHERS, FINALIZER]}})
+    made.apply(database={"provision": {"deletionPolicy": "Retain"}})
+    eventually(lambda: finalizers(made), lambda now: now == [OTHERS], "the finalizer is removed")
+    made.api.patch("SomaBrain", NAME, made.namespace, {"metadata": {"finalizers": []}})
+
+
+def dropping(brain: Brain) -> Object:
+    """Have a database made, delete the resource, and return the Job that drops the database."""
+    brain.provision(deletionPolicy="Delete")
+    ControllerStub(brain).complete(brain.job_named("-provision-"))
+    brain.until("Provisioned", "True")
+    brain.api.delete("SomaBrain", NAME, brain.namespace)
+    eventually(lambda: [job for job in brain.jobs() if "--drop" in str(job)], bool, "a Job that drops")
+    return next(job for job in brain.jobs() if "--drop" in str(job))
+
+
+def gone(brain: Brain, timeout_s: float = 45.0) -> None:
+    eventually(lambda: brain.api.objects("SomaBrain", brain.namespace), lambda left: left == [], "gone", timeout_s)
+
+
+def fail(brain: Brain, job: Object, message: str) -> None:
+    """As the kubelet and the Job controller: the Job's pod ended with a message."""
+    stub, name = ControllerStub(brain), str(job["metadata"]["name"])
+    pod = stub.pod(f"{name}-x", job["spec"]["template"], {"batch.kubernetes.io/job-name": name})
+    ended = {
+        "exitCode": 1,
+        "reason": "Error",
+        "message": message,
+        "startedAt": "2026-01-01T00:00:00Z",
+        "finishedAt": "2026-01-01T00:00:01Z",
+    }
+    status: dict[str, Any] = {"name": "provision", "image": "i", "imageID": "", "ready": False, "restartCount": 0}
+    stub.pod_status(pod, "Failed", [{**status, "state": {"terminated": ended}}])
+    stub.reach_deadline(job)
+
+
+def test_a_drop_that_fails_holds_the_resource_until_the_annotation(made: Brain) -> None:
+    """The condition quotes the Job; the annotation removes the finalizer, and the Secret stays with the database."""
+    fail(made, dropping(made), "PostgreSQL cannot be reached as the administrator: no route to host.")
+    said = eventually(
+        lambda: made.conditions()["Provisioned"], lambda now: "could not be dropped" in now["message"], "the reason"
+    )
+    assert "PostgreSQL cannot be reached as the administrator: no route to host." in said["message"]
+    assert finalizers(made) == [FINALIZER]
+    made.annotate(RETAIN_DATABASE, "true")
+    gone(made)
+    assert "app-dsn" in made.api.get("Secret", f"{NAME}-database", made.namespace)["data"]
+
+
+def test_a_namespace_that_is_being_deleted_is_not_held_up(made: Brain, provisioning: tuple[Api, Operator]) -> None:
+    """While a drop waits for its next attempt, the refusal of a dry run tells of the namespace, and it goes."""
+    job = dropping(made)
+    fail(made, job, "no route to host")
+    eventually(
+        lambda: made.conditions()["Provisioned"], lambda now: "could not be dropped" in now["message"], "the reason"
+    )
+    made.api.delete("Namespace", made.namespace)
+    gone(made)
+    released = eventually(
+        lambda: [
+            each
+            for each in provisioning[1].events()
+            if each["event"] == "finalizer removed" and each["namespace"] == made.namespace
+        ],
+        bool,
+        "a line in the log",
+    )
+    assert released[0]["why"].startswith("Its namespace is being deleted, and no Job can drop its database, which is")
+
+
+def test_a_database_that_is_dropped_takes_the_secret_with_it(made: Brain) -> None:
+    """Once the Job has succeeded, the Secret is deleted and the resource is gone."""
+    job = dropping(made)
+    assert "ownerReferences" not in job["metadata"]
+    ControllerStub(made).complete(job)
+    gone(made)
+    names = [each["metadata"]["name"] for each in made.api.objects("Secret", made.namespace)]
+    assert names == ["admin"]
+
+
+def test_a_resource_that_is_kept_has_no_finalizer_and_leaves_its_secret(made: Brain) -> None:
+    """With the default policy a deletion is immediate, and another resource of the name adopts the Secret."""
+    made.provision()
+    ControllerStub(made).complete(made.job_named("-provision-"))
+    made.until("Provisioned", "True")
+    before = made.api.get("Secret", f"{NAME}-database", made.namespace)
+    assert "ownerReferences" not in before["metadata"]
+    made.api.delete("SomaBrain", NAME, made.namespace)
+    gone(made)
+    made.collect_garbage()
+    made.provision()
+    ControllerStub(made).complete(made.job_named("-provision-"))
+    made.until("Provisioned", "True")
+    after = made.api.get("Secret", f"{NAME}-database", made.namespace)
+    assert (after["metadata"]["uid"], after["data"]) == (before["metadata"]["uid"], before["data"])
+
+
+def test_an_operator_without_the_rights_says_how_to_grant_them(brain: Brain) -> None:
+    """Without provision.enabled nothing is tried, and the condition names the chart's value."""
+    brain.provision()
+    said = brain.until("Provisioned", "False", "set provision.enabled to true in the values of its chart")
+    assert said["reason"] == "NotAllowed"

@@ -1,0 +1,19 @@
+"""The two interfaces of a store as one, so that each promise is tested of both."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from langgraph.store.base import BaseStore
+
+
+class Blocking:
+    """A store's asynchronous methods by the names of the synchronous ones, each call in an event loop of its own."""
+
+    def __init__(self, store: BaseStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, f"a{name}")
+        return lambda *args, **kwargs: asyncio.run(method(*args, **kwargs))

@@ -1,0 +1,1 @@
+"""The protocol's own conformance suites against the MCP server: `make mcp-conformance`."""
