@@ -89,7 +89,7 @@ mcp-conformance: $(VENV) ## Run the Model Context Protocol's own suites against 
 
 faults: $(VENV) ## Run two minutes of writes, recalls and watches while server and PostgreSQL are killed
 	@$(LOCAL) tools opa
-	@$(PY) -m pytest -s tests/integration/service/test_faults_under_load.py --faults-s 120
+	@$(PY) -m pytest -s tests/integration/service/lifecycle/test_faults_under_load.py --faults-s 120
 
 resilience: $(VENV) ## Test outage, slowness and recovery of each dependency under load; writes docs/resilience.md
 	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol

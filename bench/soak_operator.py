@@ -27,11 +27,12 @@ from pathlib import Path
 from bench.controllers import controllers
 from bench.process import usage
 from devcluster.loopback import api_server
-from tests.integration.operator.api import Api, api_of, eventually
+from tests.integration.operator.api import Api, api_of
 from tests.integration.operator.brains import NAME, Brain
 from tests.integration.operator.chart import account_of, install
 from tests.integration.operator.forwarder import Forwarder, forwarder
 from tests.integration.operator.process import Operator, operator
+from tests.support.waiting import eventually
 
 RATIO = 1.05
 COUNTS_MORE = 1

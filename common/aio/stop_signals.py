@@ -8,7 +8,7 @@ import signal
 
 import structlog
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 def stop_on_signals(stop_requested: asyncio.Event) -> None:

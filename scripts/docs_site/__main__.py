@@ -40,8 +40,10 @@ def main(site: Path) -> None:
         shutil.copy(Path(__file__).with_name("site.css"), sources / STYLE)
         config = Path(folder) / "mkdocs.yml"
         config.write_text(_yaml(_config(sources, site)))
-        argv = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--config-file", str(config)]
-        subprocess.run(argv, check=True)
+        argv = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", str(config)]
+        built = subprocess.run(argv, check=False, capture_output=True, text=True)  # --quiet would not count warnings
+        if built.returncode:
+            sys.exit(f"docs-site: {built.stderr.strip()}")
     print(f"docs-site: open {site / 'index.html'}")
 
 

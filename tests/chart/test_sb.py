@@ -195,7 +195,7 @@ def test_the_migration_is_the_operators_to_the_letter(both: tuple[list[Manifest]
 
 
 def test_the_mcp_server_is_the_operators_to_the_letter(both: tuple[list[Manifest], list[Manifest]]) -> None:
-    """Pod, rollout and Service of the MCP server are those of the operator, or there is none in either."""
+    """Pod, rollout and Service of the MCP server are those of the operator; without it neither has any."""
     for kind in ("Deployment", "Service"):
         theirs, ours = (
             [each for each in rendered if each["kind"] == kind and each["metadata"]["name"] == f"{NAME}-mcp"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from tests.integration.conftest import Clone
+from tests.support.clones import Clone
 
 
 def set_password(database: Clone, role: str, password: str) -> None:

@@ -32,7 +32,8 @@ from tests.e2e.support.waiting import eventually
 pytestmark = pytest.mark.timeout(900)
 
 TAG = "0.1.0-previous"
-QUESTION = "Which stone is the key under?"
+QUESTION = "What hangs behind the red door?"
+"""Only one memory is about it, so that every ranking has it first."""
 
 
 @pytest.fixture
@@ -84,8 +85,9 @@ def schema_of(brain: Brain) -> int:
 
 
 async def fill(client: MemoryClient) -> None:
-    """Store memories, change one and forget one."""
+    """Store memories, change some and forget some."""
     await client.create_namespace("notes")
+    await client.remember("notes", "An umbrella hangs behind the red door.")
     memories = [await client.remember("notes", f"The key is under stone {number}.") for number in range(30)]
     for memory in memories[:5]:
         await client.update(memory.name, text=memory.text.replace("stone", "flower pot"), etag=memory.etag)
@@ -113,7 +115,7 @@ async def test_upgraded_by_its_charts_the_previous_version_keeps_its_memories(
     async with brain.client() as client:
         await fill(client)
         before = await memories_and_first_hit(client)
-    assert len(before[0]) == 25
+    assert len(before[0]) == 26
     assert await asyncio.to_thread(schema_of, brain) == previous.schema
 
     settings = await asyncio.to_thread(settings_of, brain)
@@ -128,7 +130,7 @@ async def test_upgraded_by_its_charts_the_previous_version_keeps_its_memories(
     async with brain.client() as client:
         assert await memories_and_first_hit(client) == before
         await client.remember("notes", "Kept by the present version.")
-        assert len((await memories_and_first_hit(client))[0]) == 26
+        assert len((await memories_and_first_hit(client))[0]) == 27
     await eventually(
         lambda: settings_of(brain), lambda it: not set(FORMER_NAMES) & set(it), "Former names are still rendered", 60
     )

@@ -35,7 +35,7 @@ class Arguments(BaseModel):
 
     @property
     def needs_namespace(self) -> bool:
-        """Whether the call is about a namespace, and not about a memory that is given by its whole name."""
+        """True if the call is about a namespace, and not about a memory that is given by its whole name."""
         return True
 
 
@@ -155,7 +155,7 @@ class Named(Arguments):
 
     @property
     def needs_namespace(self) -> bool:
-        """Whether the memory is given by its key."""
+        """True if the memory is given by its key."""
         return not self.name
 
     def memory(self, namespace: str) -> str:

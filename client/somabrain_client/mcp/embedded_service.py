@@ -10,17 +10,23 @@ import json
 import shutil
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 from common.errors import ConfigurationError, Unavailable
+from somabrain_client.errors import AlreadyExistsError
+from somabrain_client.memory_client import MemoryClient
 
+DEFAULT_NAMESPACE = "memories"
+"""Namespace of an embedded service, which is created if it does not exist."""
 STOP_S = 30.0
 """Maximum seconds for the service to end; then it is killed."""
 SETTINGS = ("SOMABRAIN_GRPC__PORT=0", "SOMABRAIN_HTTP__PORT=0", "SOMABRAIN_LOG__FORMAT=json")
 """Settings of the service: free ports, and a log in which its port can be read."""
+
+Connect = Callable[[], Awaitable[MemoryClient]]
 
 
 @asynccontextmanager
@@ -68,6 +74,33 @@ async def embedded_service(data_dir: Path | None) -> AsyncIterator[asyncio.Futur
         await reading
         if address.done() and not address.cancelled():
             address.exception()  # retrieved: it may be that no call waited for it
+
+
+@asynccontextmanager
+async def embedded_client(
+    address: asyncio.Future[str], namespace: str | None, deadline_s: float
+) -> AsyncIterator[Connect]:
+    """Yield what returns the client of an embedded service, once it has started and its namespace exists."""
+
+    async def open_client() -> MemoryClient:
+        client = MemoryClient(await asyncio.shield(address), deadline_s=deadline_s)
+        try:
+            await client.create_namespace(namespace or DEFAULT_NAMESPACE)
+        except AlreadyExistsError:
+            pass
+        except BaseException:
+            await client.__aexit__(None, None, None)
+            raise
+        return client
+
+    opening = asyncio.create_task(open_client())
+    try:
+        yield lambda: asyncio.shield(opening)
+    finally:
+        opening.cancel()
+        done = (await asyncio.gather(opening, return_exceptions=True))[0]
+        if isinstance(done, MemoryClient):
+            await done.__aexit__(None, None, None)
 
 
 def _ends_with_parent() -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from common.utils.auth_client import is_loopback, open_authenticator
 from somabrain_client.credentials import TokenSource
 from somabrain_client.mcp import service_tokens
 from somabrain_client.mcp.calls import current_call
-from somabrain_client.mcp.embedded_service import embedded_service
+from somabrain_client.mcp.embedded_service import DEFAULT_NAMESPACE, embedded_client, embedded_service
 from somabrain_client.mcp.endpoint import MAX_BODY_BYTES, Endpoint
 from somabrain_client.mcp.metrics import Metrics
 from somabrain_client.mcp.protected_resource import ProtectedResource, endpoint_path
@@ -32,13 +32,12 @@ from somabrain_client.mcp.request_origin import accepted_origins
 from somabrain_client.mcp.server import ToolServer
 from somabrain_client.mcp.service_health import ServiceHealth
 from somabrain_client.mcp.service_tls import service_tls
-from somabrain_client.mcp.stdio_process import DEFAULT_NAMESPACE, embedded_client
 from somabrain_client.mcp.token_exchange import TokenExchange
 from somabrain_client.memory_client import MemoryClient
 
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class Readiness:

@@ -20,7 +20,7 @@ class ProtectedResource:
     url: str
     issuer: str
     with_scopes: bool
-    """Whether tokens have scopes."""
+    """True if tokens have scopes."""
 
     @property
     def path(self) -> str:

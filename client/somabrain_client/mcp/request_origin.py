@@ -19,11 +19,11 @@ class RequestOrigin:
     origins: frozenset[str]
 
     def accepts_host(self, host: str | None) -> bool:
-        """Whether a request's Host is accepted; None: it has not exactly one, which is refused."""
+        """Return whether a request's Host is accepted; None: it has not exactly one, which is refused."""
         return host is not None and _is_accepted(host, self.hosts)
 
     def accepts_origin(self, origin: str | None) -> bool:
-        """Whether a request's Origin is accepted; None: it has none, as from a program that is no browser."""
+        """Return whether a request's Origin is accepted; None: it has none, as from a program that is no browser."""
         return origin is None or _is_accepted(origin, self.origins)
 
 

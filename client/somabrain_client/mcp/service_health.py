@@ -19,7 +19,7 @@ METHOD = "/grpc.health.v1.Health/Check"
 SERVING = b"\x08\x01"
 """A HealthCheckResponse whose status is SERVING; the request, for the whole server, is an empty message."""
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class ServiceHealth:

@@ -37,7 +37,7 @@ CLIENT_ERRORS = frozenset({"invalid_client", "unauthorized_client"})
 """Error codes that refuse the MCP server as a client, not the caller's token (RFC 6749, 5.2)."""
 NOT_QUERIED = HealthCheck(True, "No token has been exchanged yet.")
 
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class TokenExchange:

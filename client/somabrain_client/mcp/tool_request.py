@@ -93,7 +93,7 @@ def tool_response(request: ToolRequest, text: str, structured: str | None, serve
 
 
 def _is_routed(document: Mapping[str, Any], headers: CIMultiDictProxy[str]) -> bool:
-    """Whether the headers of a stateless request are those of its body."""
+    """Return whether the headers of a stateless request are those of its body."""
     if find_duplicated_routing_header(headers.items()) is not None:
         return False
     lower = {name.lower(): value for name, value in headers.items()}
@@ -104,7 +104,7 @@ def _is_routed(document: Mapping[str, Any], headers: CIMultiDictProxy[str]) -> b
 
 @lru_cache(maxsize=1024)
 def _is_valid_meta(version: str, meta: str) -> bool:
-    """Whether the SDK accepts this `_meta`, which is the same in all requests of a client."""
+    """Return whether the SDK accepts this `_meta`, which is the same in all requests of a client."""
     try:
         methods.validate_client_request(METHOD, version, {"name": "x", "_meta": json.loads(meta)})
     except ValueError:

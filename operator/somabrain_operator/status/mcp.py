@@ -15,7 +15,7 @@ class McpState:
 
     rollout: Rollout
     drift: str
-    """How the Deployment differs from its manifest after the apply; empty if it does not."""
+    """Difference of the Deployment from its manifest after the apply, as a sentence; empty: none."""
 
 
 def ready(plan: Plan, servers: ConditionResult, mcp: McpState | None) -> ConditionResult:

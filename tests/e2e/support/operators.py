@@ -11,6 +11,7 @@ from typing import NamedTuple
 from examples.kubectl import Kubectl, Object, run
 from somabrain_operator.kube.kinds import BRAIN, CHILDREN, EVENT
 from tests.e2e.support.faults import OPERATOR
+from tests.support.metrics import read_metrics
 
 CHART = "somabrain-operator"
 WRITES = "somabrain_operator_api_writes_total{"
@@ -40,8 +41,7 @@ class OperatorPod:
     def metrics(self) -> Mapping[str, float]:
         """Return its metrics by name and labels, as exposed."""
         where = f"/api/v1/namespaces/{OPERATOR}/pods/{self.name}:8080/proxy/metrics"
-        lines = (line for line in self.kubectl("get", "--raw", where).splitlines() if not line.startswith("#"))
-        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+        return read_metrics(self.kubectl("get", "--raw", where))
 
     def log(self) -> str:
         """Return its whole log."""

@@ -1,11 +1,12 @@
-"""Polling until a state is reached, with the last state in the error."""
+"""The waiter of `tests.support` for probes that block, such as kubectl."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import TypeVar
+
+from tests.support.waiting import eventually_async
 
 Value = TypeVar("Value")
 EVERY_S = 0.3
@@ -23,10 +24,4 @@ async def eventually(
     Raises:
         AssertionError: it was not true in time; the message is `what` and the last result.
     """
-    deadline = time.monotonic() + timeout_s
-    while True:
-        value = await asyncio.to_thread(probe)
-        if condition(value):
-            return value
-        assert time.monotonic() < deadline, f"{what} within {timeout_s:g} s; last seen: {value}"
-        await asyncio.sleep(every_s)
+    return await eventually_async(lambda: asyncio.to_thread(probe), condition, what, timeout_s, every_s)

@@ -7,12 +7,11 @@ writing the same status through `ControllerStub`.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from lightkube.config.kubeconfig import KubeConfig
 from lightkube.core.client import Client
@@ -24,8 +23,6 @@ from devcluster.loopback import ApiServer
 from somabrain_operator.kube.kinds import BRAIN, CHILDREN, EVENT, LEASE, POD, SECRET
 
 Object = dict[str, Any]
-Value = TypeVar("Value")
-WAIT_S = 45.0
 OPERATOR = "system:serviceaccount:somabrain-system:somabrain-operator"
 KINDS: dict[str, Any] = {
     **{
@@ -170,20 +167,3 @@ def api_of(server: ApiServer) -> Iterator[Api]:
         yield Api(server, client)
     finally:
         client.close()
-
-
-def eventually(
-    probe: Callable[[], Value], condition: Callable[[Value], bool], what: str, timeout_s: float = WAIT_S
-) -> Value:
-    """Probe until the condition is true of a value, and return it; fail with the last value."""
-    ends_at = time.monotonic() + timeout_s
-    last: object = None
-    while time.monotonic() < ends_at:
-        try:
-            last = value = probe()
-            if condition(value):
-                return value
-        except KeyError as error:
-            last = error
-        time.sleep(0.05)
-    raise AssertionError(f"{what} was not so within {timeout_s:g} s; seen last: {last}")

@@ -10,7 +10,8 @@ from typing import Any
 
 from somabrain_operator.kube import timestamps
 from somabrain_operator.kube.kinds import CHILDREN, PROMETHEUS
-from tests.integration.operator.api import Api, Object, eventually
+from tests.integration.operator.api import Api, Object
+from tests.support.waiting import eventually
 
 NAME = "quickstart"
 POD_ADDRESS = "127.0.0.57"

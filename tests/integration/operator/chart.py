@@ -9,7 +9,8 @@ import yaml
 
 from devcluster.environment import local_paths
 from somabrain_operator.kube.objects import condition, text
-from tests.integration.operator.api import Api, Object, eventually
+from tests.integration.operator.api import Api, Object
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
 SYSTEM = "somabrain-system"

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from somabrain_operator.kube import timestamps
-from tests.integration.operator.api import Object, eventually
+from tests.integration.operator.api import Object
 from tests.integration.operator.brains import NAME, Brain, ControllerStub, running, waiting
+from tests.support.waiting import eventually
 
 Drive = Callable[[Brain, ControllerStub], object]
 REPOSITORY = "ghcr.io/somabrain/somabrain-service"

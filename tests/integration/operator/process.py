@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.integration.operator.api import eventually
+from tests.support.metrics import read_metrics
+from tests.support.waiting import eventually
 
 END_S = 30.0
 ENVIRONMENT = {
@@ -57,8 +58,7 @@ class Operator:
 
     def metrics(self) -> dict[str, float]:
         """Return its metrics by name and labels, as they are written."""
-        lines = (line for line in self.get("/metrics").splitlines() if not line.startswith("#"))
-        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+        return read_metrics(self.get("/metrics"))
 
     def status(self, path: str) -> int:
         """Return the status of a GET on its HTTP port."""

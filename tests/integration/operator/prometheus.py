@@ -8,8 +8,9 @@ from pathlib import Path
 import yaml
 
 from devcluster.crds import prometheus_operator
-from tests.integration.operator.api import Api, eventually
+from tests.integration.operator.api import Api
 from tests.integration.operator.chart import established
+from tests.support.waiting import eventually
 
 KIND = "CustomResourceDefinition"
 NAMES = ("servicemonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com")

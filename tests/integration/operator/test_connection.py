@@ -17,11 +17,12 @@ import yaml
 from common.errors import PermissionDenied
 from devcluster.loopback import api_server
 from somabrain_operator.kube.transport import Transport, credentials, open_transport
-from tests.integration.operator.api import Api, api_of, eventually
+from tests.integration.operator.api import Api, api_of
 from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, install
 from tests.integration.operator.forwarder import forwarder
 from tests.integration.operator.process import operator
+from tests.support.waiting import eventually
 
 GROUPS = "/apis"
 """A path that every account may read."""

@@ -16,10 +16,11 @@ from devcluster import previous_release
 from devcluster.environment import local_paths
 from devcluster.loopback import api_server
 from devcluster.progress import Progress
-from tests.integration.operator.api import KINDS, Api, Object, Refused, api_of, eventually
+from tests.integration.operator.api import KINDS, Api, Object, Refused, api_of
 from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, wait_for_kind
 from tests.integration.operator.process import operator
+from tests.support.waiting import eventually
 
 DEFINITION, NAME = "CustomResourceDefinition", "somabrains.somabrain.io"
 ENDPOINT = {"id": "nomic", "url": "http://nomic:11434/v1/embeddings", "model": "nomic-embed-text", "dimensions": 768}

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.operator.api import Api, Object, Refused, eventually
+from tests.integration.operator.api import Api, Object, Refused
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
+from tests.support.waiting import eventually
 
 EDITED = (
     ("Deployment", "server"),

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from somabrain_operator.kube.objects import at
-from tests.integration.operator.api import eventually
 from tests.integration.operator.brains import NAME, Brain
+from tests.support.waiting import eventually
 
 POD = "/spec/template/spec"
 SOURCES: dict[str, dict[str, str]] = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from tests.integration.operator.api import eventually
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
 from tests.integration.operator.process import Operator
+from tests.support.waiting import eventually
 
 
 def list_events(brain: Brain) -> list[tuple[str, str, str]]:

@@ -11,8 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from somabrain_operator.kube.names import RENDERED_HASH, labels
-from tests.integration.operator.api import KINDS, Object, eventually
+from tests.integration.operator.api import KINDS, Object
 from tests.integration.operator.brains import NAME, POD_ADDRESS, Brain, ControllerStub, running, waiting
+from tests.support.waiting import eventually
 
 METADATA_NAME = "kubernetes.io/metadata.name"
 

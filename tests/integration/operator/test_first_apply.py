@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-from tests.integration.operator.api import Api, eventually
+from tests.integration.operator.api import Api
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
+from tests.support.waiting import eventually
 
 
 def test_a_resource_becomes_a_migrated_deployment(brain: Brain, controller_stub: ControllerStub) -> None:

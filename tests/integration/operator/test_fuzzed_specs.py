@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from somabrain_operator.api.crd import render_crd
-from tests.integration.operator.api import Api, Object, Refused, eventually
+from tests.integration.operator.api import Api, Object, Refused
 from tests.integration.operator.brains import SPEC, Brain
 from tests.integration.operator.process import Operator
+from tests.support.waiting import eventually
 
 SCHEMA: Any = render_crd()
 FIELDS = SCHEMA["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]

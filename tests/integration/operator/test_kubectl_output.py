@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.integration.operator.api import eventually
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
 from tests.integration.operator.chart import tool
+from tests.support.waiting import eventually
 
 
 def kubectl(brain: Brain, *words: str) -> subprocess.Popen[str]:

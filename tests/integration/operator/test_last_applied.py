@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.operator.api import eventually
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
+from tests.support.waiting import eventually
 
 REPOSITORY = "ghcr.io/somabrain/somabrain-service"
 EVIL = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "evil:1"}]

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from devcluster.loopback import api_server
-from tests.integration.operator.api import Api, api_of, eventually
+from tests.integration.operator.api import Api, api_of
 from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, install
 from tests.integration.operator.forwarder import Forwarder, forwarder
 from tests.integration.operator.process import ENVIRONMENT, Operator, operator
+from tests.support.waiting import eventually
 
 LEASE = ENVIRONMENT["SOMABRAIN_OPERATOR__LEASE_NAME"]
 LEASE_S = 3

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.operator.api import eventually
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
+from tests.support.waiting import eventually
 
 MCP: dict[str, Any] = {
     "resourceUrl": "https://memory.example/mcp",

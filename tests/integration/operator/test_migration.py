@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from somabrain_operator.kube.names import RETRY_MIGRATION
-from tests.integration.operator.api import eventually
 from tests.integration.operator.brains import NAME, Brain, ControllerStub, running
+from tests.support.waiting import eventually
 
 OTHER = "registry.example/brain:2"
 

@@ -17,11 +17,12 @@ from somabrain_operator.api.v1alpha1.monitoring import Dashboard, Rules
 from somabrain_operator.kube.names import Key
 from somabrain_operator.kube.owner import Owner
 from somabrain_operator.render.monitoring import render_dashboard, render_rules
-from tests.integration.operator.api import Api, eventually
+from tests.integration.operator.api import Api
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
 from tests.integration.operator.chart import tool
 from tests.integration.operator.examples import MONITORING
 from tests.integration.operator.prometheus import KIND, NAMES, install
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

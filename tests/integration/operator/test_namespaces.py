@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from devcluster.loopback import api_server
-from tests.integration.operator.api import Api, Object, api_of, eventually
+from tests.integration.operator.api import Api, Object, api_of
 from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, wait_for_kind
 from tests.integration.operator.process import ENVIRONMENT, Operator, operator
+from tests.support.waiting import eventually
 
 LEASE = ENVIRONMENT["SOMABRAIN_OPERATOR__LEASE_NAME"]
 TENANTS = ("team-a", "team-b")

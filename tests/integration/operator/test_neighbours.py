@@ -14,10 +14,11 @@ import yaml
 
 from devcluster.crds import CERTIFICATE, EXTERNAL_SECRET, GRPC_ROUTE, from_module
 from devcluster.loopback import api_server
-from tests.integration.operator.api import Api, Object, api_of, eventually
+from tests.integration.operator.api import Api, Object, api_of
 from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import ROOT, account_of, established, install, tool
 from tests.integration.operator.process import operator
+from tests.support.waiting import eventually
 
 EXAMPLES = ROOT / "examples"
 DEFINITION = "CustomResourceDefinition"

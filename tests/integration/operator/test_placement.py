@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.operator.api import Refused, eventually
+from tests.integration.operator.api import Refused
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
 from tests.integration.operator.chart import tool
+from tests.support.waiting import eventually
 
 EXAMPLE: dict[str, Any] = yaml.safe_load(Path("examples/placement.yaml").read_text(encoding="utf-8"))["spec"]
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from devcluster.loopback import api_server
-from tests.integration.operator.api import Api, api_of, eventually
+from tests.integration.operator.api import Api, api_of
 from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, install, namespace_of, rendered, tool, wait_for_kind
 from tests.integration.operator.process import Operator, operator
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ import yaml
 
 from devcluster.loopback import api_server
 from somabrain_operator.kube.names import FINALIZER, RETAIN_DATABASE
-from tests.integration.operator.api import Api, Object, Refused, api_of, eventually
+from tests.integration.operator.api import Api, Object, Refused, api_of
 from tests.integration.operator.brains import NAME, SPEC, Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, wait_for_kind
 from tests.integration.operator.process import Operator, operator
+from tests.support.waiting import eventually
 
 EXAMPLE: Object = yaml.safe_load(Path("examples/provision.yaml").read_text(encoding="utf-8"))["spec"]
 PROVISION: Object = {"adminSecretRef": {"name": "admin"}}

@@ -12,11 +12,12 @@ import pytest
 
 from devcluster.loopback import api_server
 from devcluster.loopback.kubernetes import AUDIT_POLICY
-from tests.integration.operator.api import OPERATOR, Api, api_of, eventually
+from tests.integration.operator.api import OPERATOR, Api, api_of
 from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, tool, wait_for_kind
 from tests.integration.operator.forwarder import forwarder
 from tests.integration.operator.process import operator
+from tests.support.waiting import eventually
 
 NOTICED_S = 5.0
 CONFIG_HASH = "somabrain.io/config-hash"

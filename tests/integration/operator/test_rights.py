@@ -13,12 +13,13 @@ import pytest
 from devcluster.loopback import api_server
 from devcluster.loopback.kubernetes import AUDIT_POLICY
 from somabrain_operator.kube.names import RETRY_MIGRATION
-from tests.integration.operator.api import OPERATOR, Api, Object, api_of, eventually
+from tests.integration.operator.api import OPERATOR, Api, Object, api_of
 from tests.integration.operator.brains import NAME, POD_ADDRESS, Brain, ControllerStub, running
 from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, wait_for_kind
 from tests.integration.operator.examples import MONITORING, SCALING
 from tests.integration.operator.process import operator
 from tests.integration.operator.prometheus import install
+from tests.support.waiting import eventually
 
 READS = AUDIT_POLICY.with_name("audit-reads.yaml")
 NAMESPACE = "all-of-it"

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.operator.api import Object, eventually
+from tests.integration.operator.api import Object
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
 from tests.integration.operator.examples import SCALING
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.operator.api import Object, eventually
+from tests.integration.operator.api import Object
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
+from tests.support.waiting import eventually
 
 SETTINGS: list[Object] = list(yaml.safe_load_all(Path("examples/settings.yaml").read_text(encoding="utf-8")))
 VAULT: Object = yaml.safe_load(Path("examples/vault.yaml").read_text(encoding="utf-8"))["spec"]

@@ -10,10 +10,11 @@ import pytest
 
 from bench.controllers import controllers
 from devcluster.loopback import api_server
-from tests.integration.operator.api import Api, api_of, eventually
+from tests.integration.operator.api import Api, api_of
 from tests.integration.operator.brains import Brain
 from tests.integration.operator.chart import account_of, install
 from tests.integration.operator.process import operator
+from tests.support.waiting import eventually
 
 COUNT = 8
 NEVER = {"image": "registry.example/brain:never", "migration": {"enabled": False}}

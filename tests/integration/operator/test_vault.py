@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from devcluster.loopback import Vault, vault
-from tests.integration.operator.api import Object, eventually
+from tests.integration.operator.api import Object
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
 from tests.integration.operator.chart import tool
+from tests.support.waiting import eventually
 
 SPEC: Object = yaml.safe_load(Path("examples/vault.yaml").read_text(encoding="utf-8"))["spec"]
 AGENT, FILES = "/var/run/secrets/somabrain/vault", "/run/somabrain"

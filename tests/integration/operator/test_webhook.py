@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.operator.api import Object, eventually
+from tests.integration.operator.api import Object
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
 from tests.integration.operator.webhook import mutating_webhook
+from tests.support.waiting import eventually
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 from devcluster.loopback import Opa, opa
 from somabrain_client import MemoryClient, RetryPolicy
 from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
-from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.issuer import Issuer, issuer
 from tests.integration.service.service_process import ServiceProcess, service
+from tests.support.clones import Clone, make_clone
 
 Connect = Callable[..., MemoryClient]
 POLICIES = Path(__file__).parents[3] / "common" / "policy"

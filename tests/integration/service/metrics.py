@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from tests.integration.service.service_process import ServiceProcess
+from tests.support.metrics import read_metrics
 
 
 def series(running: ServiceProcess, name: str) -> float:
     """The value of one series of /metrics; 0 when it is not there."""
-    for line in running.get("/metrics")[1].splitlines():
-        if line.startswith(name + " "):
-            return float(line.rpartition(" ")[2])
-    return 0.0
+    return read_metrics(running.get("/metrics")[1]).get(name, 0.0)

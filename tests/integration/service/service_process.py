@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.waiting import eventually
 
 START_S = 30.0
 END_S = 30.0
@@ -43,13 +44,13 @@ class ServiceProcess:
 
     def wait_for_event(self, event: str) -> dict[str, object]:
         """Wait until it logs `event`, and return the record; fail with the log if the process ends first."""
-        ends_at = time.monotonic() + START_S
-        while time.monotonic() < ends_at:
-            if records := self.events(event):
-                return records[-1]
-            assert self.process.poll() is None, f"the service ended:\n{self.log.read_text()}"
-            time.sleep(0.05)
-        raise AssertionError(f"no {event!r} within {START_S:g} s:\n{self.log.read_text()}")
+
+        def probe() -> list[dict[str, object]]:
+            records = self.events(event)
+            assert records or self.process.poll() is None, f"the service ended:\n{self.log.read_text()}"
+            return records
+
+        return eventually(probe, bool, f"it logged {event!r}; see {self.log}", START_S)[-1]
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of a GET."""
@@ -61,15 +62,15 @@ class ServiceProcess:
 
     def wait_until_ready(self, ready: bool = True, *, containing: str = "") -> None:
         """Wait until /ready reports this state and its answer contains `containing`."""
-        ends_at = time.monotonic() + START_S
-        answer = (0, "")
-        while time.monotonic() < ends_at:
-            answer = self.get("/ready")
-            if answer[0] == (200 if ready else 503) and containing in answer[1]:
-                return
+
+        def probe() -> tuple[int, str]:
             assert self.process.poll() is None, f"the service ended:\n{self.log.read_text()}"
-            time.sleep(0.05)
-        raise AssertionError(f"/ready was {answer} after {START_S:g} s:\n{self.log.read_text()}")
+            return self.get("/ready")
+
+        def reached(answer: tuple[int, str]) -> bool:
+            return answer[0] == (200 if ready else 503) and containing in answer[1]
+
+        eventually(probe, reached, f"/ready is {'' if ready else 'not '}ready; see {self.log}", START_S)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, and return the exit code."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from pathlib import Path
 import psycopg
 
 from somabrain_service.admin.embedded_postgres import EmbeddedDatabase
+from tests.support.waiting import eventually
 
 PRIMARY_FILES = ("postmaster.pid", ".handle_pids.json", ".s.PGSQL.5432.lock", "log")
 WAIT_S = 20.0
@@ -33,10 +33,7 @@ class Standby:
 
     def wait_until(self, query: str) -> None:
         """Wait until a query returns true on the standby."""
-        ends_at = time.monotonic() + WAIT_S
-        while self.execute(query) is not True:
-            assert time.monotonic() < ends_at, query
-            time.sleep(0.05)
+        eventually(lambda: self.execute(query), lambda value: value is True, query)
 
 
 @contextmanager

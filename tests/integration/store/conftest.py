@@ -48,7 +48,7 @@ from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerS
 from somabrain_service.store.open import open_store, open_worker_store
 from somabrain_service.store.postgres.queries.delete import BATCH_SIZE
 from somabrain_service.store.search_index.store import SearchIndexStore
-from tests.integration.conftest import Clone
+from tests.support.clones import Clone
 
 
 @dataclass(frozen=True, slots=True)

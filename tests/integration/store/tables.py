@@ -8,7 +8,8 @@ import psycopg
 from psycopg import sql
 
 from tests.conformance.target import Target
-from tests.integration.conftest import Clone
+from tests.support.clones import Clone
+from tests.support.waiting import eventually_async
 
 TABLES = """
 SELECT relname FROM pg_class
@@ -72,12 +73,12 @@ async def wait_for_lock_waiters(database: Clone, count: int) -> None:
     waiting = """SELECT count(DISTINCT l.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
         WHERE a.datname = current_database() AND NOT l.granted"""
     async with await psycopg.AsyncConnection.connect(database.owner_dsn, autocommit=True) as owner:
-        for _ in range(400):
+
+        async def waiters() -> int:
             row = await (await owner.execute(waiting)).fetchone()
-            if row and row[0] >= count:
-                return
-            await asyncio.sleep(0.05)
-    raise AssertionError(f"fewer than {count} sessions wait for a lock")
+            return int(row[0]) if row else 0
+
+        await eventually_async(waiters, lambda number: number >= count, f"{count} sessions wait for a lock")
 
 
 def end_sessions(dsn: str) -> int:

@@ -15,9 +15,9 @@ from somabrain_service.domain.memory import MemoryDraft, Vector
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.encoders.protocols import PooledEncoder
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.tables import counted_exactly
+from tests.support.clones import Clone
 
 
 class Counting(PooledEncoder):

@@ -32,8 +32,8 @@ from somabrain_service.flags.registry import FixedFlags, Flags
 from somabrain_service.grpc_server import with_result_cache
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.open import open_store
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain, wait_until_loaded
+from tests.support.clones import Clone
 
 SECRET = "Quetzalcoatl breeds axolotls in Xochimilco"
 

@@ -36,8 +36,8 @@ from somabrain_service.store.records import Search
 from somabrain_service.store.search_index.index import SearchIndex
 from somabrain_service.store.search_index.store import SearchIndexStore
 from tests.drawn_filters import labels, nested
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain, wait_until_loaded
+from tests.support.clones import Clone
 
 TENANT = tenant_id("https://issuer.test", "a")
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)

@@ -26,7 +26,7 @@ from somabrain_service.store.postgres.driver.pipeline import MAX_PREPARED_STATEM
 from somabrain_service.store.postgres.driver.pool import Pool
 from somabrain_service.store.postgres.driver.statement import Statement, sql
 from somabrain_service.store.postgres.driver.transactions import Transactions
-from tests.integration.conftest import Clone
+from tests.support.clones import Clone
 
 SIZE = 2
 BEGIN: Statement = (sql("BEGIN"), {})

@@ -27,8 +27,8 @@ from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.domain.pagination import Order
 from somabrain_service.store.open import open_store
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
+from tests.support.clones import Clone
 
 STEPS = 1000
 KEYS = ["a", "a/", "a/1", "a/1 ", "a/2", "a/b/c", "A/1", "b", "é", "e\u0301", "\uffff", "\U0001f41d"]

@@ -16,10 +16,10 @@ from somabrain_service.commands.erase_subject import EraseSubjectResult, erase_s
 from somabrain_service.commands.get_namespace import get_namespace
 from somabrain_service.commands.shared.context import utc_now
 from somabrain_service.store.maintenance import MaintenanceStore
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.jobs import swept
 from tests.integration.store.tables import counted_exactly, dump, wait_for_lock_waiters
+from tests.support.clones import Clone
 
 WORDS = ("zanzibarit", "xylograph", "quinacridone", "wollstonecraft", "s-hidden")
 

@@ -21,10 +21,10 @@ from somabrain_service.domain.changes import WatchEvent, WatchQuery
 from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.jobs import swept
 from tests.integration.store.tables import dump, end_sessions, versions
+from tests.support.clones import Clone
 
 HOUR = timedelta(hours=1)
 ALL = Shard(0, 1)

@@ -8,9 +8,9 @@ from psycopg import sql
 
 from common.errors import Aborted, NotFound
 from somabrain_service.commands.get_memory import get_memory
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.tables import TABLES, counted_exactly
+from tests.support.clones import Clone
 
 
 def dump(database: Clone) -> str:

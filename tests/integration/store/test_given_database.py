@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import psycopg
 import pytest
 
 from common.config.settings import DatabaseSettings
-from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
 from somabrain_service.admin.migrate import migrate
 from tests.conformance.target import MARK
-from tests.integration.conftest import Clone, make_clone
+from tests.support.clones import Clone
 
 pytestmark = pytest.mark.own_server
 
@@ -24,12 +22,10 @@ WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') ORDER BY
 
 
 @pytest.fixture
-def empty(database_server: EmbeddedDatabase) -> Iterator[Clone]:
+def empty(unmigrated: Clone) -> Clone:
     """A database that bootstrap.sql prepared, without any table."""
-    for clone in make_clone(database_server, DATABASE):
-        migrate(clone.owner_dsn, database_server.database, lambda _: None, revision="base")
-        execute(clone, "DROP TABLE alembic_version")
-        yield clone
+    execute(unmigrated, "DROP TABLE alembic_version")
+    return unmigrated
 
 
 def execute(database: Clone, *statements: str) -> None:

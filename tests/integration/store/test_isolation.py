@@ -19,9 +19,9 @@ from somabrain_service.commands.touch_memory import touch_memory
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.label_condition import LabelCondition, LabelOperator
 from somabrain_service.domain.pagination import GroupField, GroupQuery, ListQuery, RevisionQuery
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.tables import TABLES
+from tests.support.clones import Clone
 
 NOT_OF_A_TENANT = {"alembic_version", "schema_info"}
 OF_THE_WORKER = {"relayed"}

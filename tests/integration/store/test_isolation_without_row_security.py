@@ -26,8 +26,8 @@ from somabrain_service.domain.names import MemoryName
 from somabrain_service.domain.pagination import NamespaceQuery, Order, OrderField, RevisionQuery
 from somabrain_service.store.maintenance import MaintenanceStore
 from tests.conformance.target import TENANT_TABLES
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
+from tests.support.clones import Clone
 
 pytestmark = pytest.mark.own_server
 

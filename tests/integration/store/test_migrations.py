@@ -17,7 +17,7 @@ from somabrain_service.admin.owner_connection import OwnerFailed
 from somabrain_service.store.open import open_store
 from somabrain_service.store.postgres.driver import locks
 from somabrain_service.store.schema import HEAD
-from tests.integration.conftest import Clone
+from tests.support.clones import Clone
 
 pytestmark = pytest.mark.own_server
 

@@ -16,9 +16,9 @@ from somabrain_service.commands.watch_memories import watch_memories
 from somabrain_service.domain.changes import ChangeType, WatchQuery
 from somabrain_service.store.maintenance import MaintenanceStore, OrphanedTerms, Shard, TermPosition
 from somabrain_service.store.open import open_worker_store
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.tables import counted_exactly
+from tests.support.clones import Clone
 
 IDLE_S = 10.0
 

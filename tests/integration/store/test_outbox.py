@@ -15,10 +15,10 @@ from somabrain_service.domain.memory import MemoryDraft
 from somabrain_service.events.cloudevents import EventBatch, PendingChanges, build_deletion_event, build_events
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.jobs import swept
 from tests.integration.store.tables import versions
+from tests.support.clones import Clone
 
 WEEK = timedelta(days=7)
 MONTH = timedelta(days=30)

@@ -13,8 +13,8 @@ from somabrain_service.admin.migrate import migrate
 from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.store.open import open_store
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
+from tests.support.clones import Clone
 
 pytestmark = pytest.mark.own_server
 

@@ -33,8 +33,8 @@ from somabrain_service.store.postgres.driver.connect import open_pool
 from somabrain_service.store.postgres.driver.errors import UnsuitableSession
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import sql
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
+from tests.support.clones import Clone
 
 pytestmark = pytest.mark.own_server
 

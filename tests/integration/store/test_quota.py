@@ -26,8 +26,8 @@ from somabrain_service.store.postgres.driver.connect import open_pool
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.transactions import Transactions
 from somabrain_service.store.postgres.storage_quota import StorageQuota
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
+from tests.support.clones import Clone
 
 TENANT = tenant_id("https://issuer.test", "a")
 

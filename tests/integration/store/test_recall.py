@@ -27,8 +27,8 @@ from somabrain_service.encoders.protocols import EncoderUnavailable, PooledEncod
 from somabrain_service.store.open import open_store
 from somabrain_service.store.postgres.queries.candidates import MAX_COMPARED_VECTORS
 from somabrain_service.store.search_index.store import SearchIndexStore
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
+from tests.support.clones import Clone
 
 WORDS = (
     *("bee", "hive", "meadow", "clover", "queen", "drone", "wax", "honey"),

@@ -18,10 +18,10 @@ from somabrain_service.admin.migrate import migrate
 from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.store.open import open_store
-from tests.integration.conftest import Clone
 from tests.integration.resilience.proxy import proxy
 from tests.integration.store.conftest import Brain
 from tests.integration.store.tables import end_sessions
+from tests.support.clones import Clone
 
 
 async def test_connections_that_died_while_idle_are_replaced_unseen(words: Brain, database: Clone) -> None:

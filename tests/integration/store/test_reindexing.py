@@ -37,11 +37,11 @@ from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable, Po
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore, Shard
 from somabrain_service.store.open import open_worker_store
-from tests.integration.conftest import Clone
 from tests.integration.service.embeddings import MODEL, embeddings
 from tests.integration.store.conftest import Brain
 from tests.integration.store.tables import wait_for_lock_waiters
-from tests.integration.store.waiting import eventually
+from tests.support.clones import Clone
+from tests.support.waiting import eventually_async
 
 TEXTS = [f"In den Häusern am Fluss {i} spielten Kinder, the children played." for i in range(130)]
 QUESTIONS = ("Wo spielt ein Kind?", "houses by the river", "Häuser 7")
@@ -403,7 +403,7 @@ async def test_a_process_that_cannot_reach_the_encoder_leaves_the_job_to_one_tha
             with psycopg.connect(database.owner_dsn) as owner:
                 return owner.execute("SELECT count(*) FROM memory_vectors").fetchone() == (1,)
 
-        await eventually(encoded, 30)
+        await eventually_async(encoded)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)

@@ -16,9 +16,9 @@ from somabrain_service.commands.remember_memory import RememberResult
 from somabrain_service.domain.memory import MemoryKind, Vector
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.store.open import open_store
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.tables import counted_exactly
+from tests.support.clones import Clone
 
 
 async def test_the_next_recall_finds_a_memory_exactly_as_it_was_given(brain: Brain) -> None:

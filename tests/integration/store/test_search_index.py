@@ -25,9 +25,9 @@ from somabrain_service.store.open import open_store
 from somabrain_service.store.protocols import SnapshotOutdated
 from somabrain_service.store.records import Search
 from somabrain_service.store.search_index.store import SearchIndexStore
-from tests.integration.conftest import Clone
 from tests.integration.resilience.proxy import proxy
 from tests.integration.store.conftest import Brain, wait_until_loaded
+from tests.support.clones import Clone
 
 TENANT = tenant_id("https://issuer.test", "a")
 MEMORIES = 300

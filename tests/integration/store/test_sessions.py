@@ -22,8 +22,8 @@ from somabrain_service.store.postgres.driver.connect import open_pool
 from somabrain_service.store.postgres.driver.statement import sql
 from somabrain_service.store.postgres.driver.transactions import Transactions
 from somabrain_service.store.schema import HEAD
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
+from tests.support.clones import Clone
 
 pytestmark = pytest.mark.own_server
 

@@ -21,8 +21,8 @@ from somabrain_service.store.postgres.driver.connect import open_pool
 from somabrain_service.store.postgres.driver.pipeline import GRACE_S
 from somabrain_service.store.postgres.driver.statement import sql
 from somabrain_service.store.postgres.driver.transactions import Transactions
-from tests.integration.conftest import Clone
 from tests.integration.resilience.proxy import Proxy, proxy
+from tests.support.clones import Clone
 
 pytestmark = pytest.mark.own_server
 

@@ -24,9 +24,9 @@ from somabrain_service.flags.registry import FixedFlags, Flags
 from somabrain_service.store.maintenance import MaintenanceStore
 from somabrain_service.store.open import open_store
 from somabrain_service.store.postgres.storage_quota import StorageQuota
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain, wait_until_loaded
 from tests.integration.store.tables import counted_exactly, dump
+from tests.support.clones import Clone
 
 TALK = (
     ("s1", "Ada: The bees cluster in the hive all winter."),

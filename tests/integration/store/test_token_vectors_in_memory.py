@@ -28,8 +28,8 @@ from somabrain_service.store.records import TokenRecord
 from somabrain_service.store.search_index.entry import TOKEN_PAGE_SIZE, IndexEntry
 from somabrain_service.store.search_index.index import SearchIndex
 from somabrain_service.store.search_index.store import SearchIndexStore
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain, wait_until_loaded
+from tests.support.clones import Clone
 
 TENANT = tenant_id("https://issuer.test", "a")
 PIECES = 40

@@ -12,9 +12,9 @@ from common.errors import Aborted, NotFound
 from somabrain_service.domain.memory import MemoryDraft, Vector
 from somabrain_service.encoders.minilm import DIMENSIONS
 from somabrain_service.store.records import MemoryUpdate
-from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.tables import counted_exactly
+from tests.support.clones import Clone
 
 
 def axis(number: int) -> Vector:

@@ -9,8 +9,8 @@ import pytest
 
 from devcluster.previous_release import PreviousRelease
 from somabrain_client import MemoryClient, NamespaceStatistics, RecallResult
-from tests.integration.conftest import Clone
 from tests.integration.service.service_process import run, service
+from tests.support.clones import Clone
 
 SETTINGS: dict[str, object] = {
     "auth__mode": "none",

@@ -16,8 +16,8 @@ import pytest
 from devcluster.loopback.server_process import free_ports
 from devcluster.previous_release import PreviousRelease
 from somabrain_client import Change, ChangeType, MemoryClient
-from tests.integration.conftest import Clone
 from tests.integration.service.service_process import ServiceProcess, environment, run, service
+from tests.support.clones import Clone
 
 PROGRAM = Path(__file__).with_name("previous_client.py")
 SETTINGS: Mapping[str, object] = {

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from somabrain_operator.python_gc import collect_when_idle
-from tests.unit.operator.waiting import until
+from tests.support.waiting import until_async
 
 
 class Cycle:
@@ -47,11 +47,11 @@ async def test_it_waits_until_nothing_is_to_be_done() -> None:
 
     old = old_garbage()
     async with collecting(is_idle):
-        await until(lambda: calls > 0)
+        await until_async(lambda: calls > 0)
         objects = [[] for _ in range(1_000_000)]  # type: list[list[object]]
         assert old() is not None
         idle = True
-        await until(lambda: old() is None)
+        await until_async(lambda: old() is None)
         assert len(objects) == 1_000_000
 
 
@@ -59,12 +59,12 @@ async def test_work_that_never_ends_is_interrupted() -> None:
     """Without idle time a collection runs all the same: garbage must not grow without bound."""
     old = old_garbage()
     async with collecting(lambda: False, longest_s=0.05):
-        await until(lambda: old() is None)
+        await until_async(lambda: old() is None)
 
 
 async def test_afterwards_python_collects_as_before() -> None:
     """Python's own collector is restored at the end, as it is the whole process's."""
     before = gc.get_threshold()
     async with collecting(lambda: True):
-        await until(lambda: gc.get_threshold() != before)
+        await until_async(lambda: gc.get_threshold() != before)
     assert gc.get_threshold() == before

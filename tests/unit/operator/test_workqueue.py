@@ -13,7 +13,7 @@ from common.errors import Aborted
 from somabrain_operator.controller.workqueue import NO_REQUEUE, WorkQueue
 from somabrain_operator.kube.names import Key
 from somabrain_operator.metrics import Metrics
-from tests.unit.operator.waiting import until
+from tests.support.waiting import until_async
 
 A, B = Key("n", "a"), Key("n", "b")
 
@@ -44,11 +44,11 @@ async def test_a_key_that_comes_often_while_it_is_worked_on_is_worked_on_once_mo
 
     async with working(reconcile) as queue:
         queue.add(A)
-        await until(lambda: reconciled[A] == 1)
+        await until_async(lambda: reconciled[A] == 1)
         for _ in range(100):
             queue.add(A)
         gate.set()
-        await until(lambda: queue.oldest_s() == 0)
+        await until_async(lambda: queue.oldest_s() == 0)
         assert reconciled[A] == 2
 
 
@@ -65,7 +65,7 @@ async def test_many_keys_are_worked_on_at_once() -> None:
     async with working(reconcile) as queue:
         queue.add(A)
         queue.add(B)
-        await until(lambda: active == {A, B})
+        await until_async(lambda: active == {A, B})
         gate.set()
 
 
@@ -85,7 +85,7 @@ async def test_a_key_is_never_worked_on_twice_at_once() -> None:
         for _ in range(10):
             queue.add(A)
             await asyncio.sleep(0.004)
-        await until(lambda: queue.oldest_s() == 0)
+        await until_async(lambda: queue.oldest_s() == 0)
     assert most == 1
 
 
@@ -103,7 +103,7 @@ async def test_a_key_that_fails_comes_back(error: Exception) -> None:
 
     async with working(reconcile) as queue:
         queue.add(A)
-        await until(lambda: tries == 3)
+        await until_async(lambda: tries == 3)
 
 
 async def test_a_fault_of_one_key_does_not_stop_another() -> None:
@@ -119,7 +119,7 @@ async def test_a_fault_of_one_key_does_not_stop_another() -> None:
     async with working(reconcile) as queue:
         queue.add(A)
         queue.add(B)
-        await until(lambda: done == {B})
+        await until_async(lambda: done == {B})
 
 
 async def test_a_key_comes_back_when_its_time_says_so_and_by_the_resync() -> None:
@@ -133,8 +133,8 @@ async def test_a_key_comes_back_when_its_time_says_so_and_by_the_resync() -> Non
     async with working(reconcile, resync_s=0.3) as queue:
         queue.add(A)
         queue.add(B)
-        await until(lambda: reconciled[A] == 2 and reconciled[B] == 1)
-        await until(lambda: reconciled[B] == 2)
+        await until_async(lambda: reconciled[A] == 2 and reconciled[B] == 1)
+        await until_async(lambda: reconciled[B] == 2)
 
 
 async def test_a_key_that_is_gone_does_not_come_back() -> None:
@@ -165,9 +165,9 @@ async def test_the_echo_of_a_write_is_no_news() -> None:
 
     async with working(reconcile) as queue:
         queue.add(A)
-        await until(lambda: reconciled[A] == 1)
+        await until_async(lambda: reconciled[A] == 1)
         queue.add(A, lambda: not written)
-        await until(lambda: queue.oldest_s() == 0)
+        await until_async(lambda: queue.oldest_s() == 0)
         await asyncio.sleep(0.05)
         assert reconciled[A] == 1
 
@@ -205,12 +205,12 @@ async def test_what_a_cancellation_cuts_off_waits_for_the_next_run() -> None:
     queue.add(B)
     assert queue.oldest_s() == 0  # nobody works, so nothing is late
     first = asyncio.create_task(queue.run())
-    await until(lambda: reconciled == [A])
+    await until_async(lambda: reconciled == [A])
     assert queue.oldest_s() > 0
     first.cancel()
     with suppress(asyncio.CancelledError):
         await first
     gate.set()
     second = asyncio.create_task(queue.run())
-    await until(lambda: sorted(reconciled) == [A, A, B])
+    await until_async(lambda: sorted(reconciled) == [A, A, B])
     second.cancel()

@@ -12,7 +12,7 @@ OWN = """
 import json
 from pathlib import Path
 
-from tests.integration.conftest import Clone
+from tests.support.clones import Clone
 from tests.integration.store.tables import counted_exactly
 from tests.lifecycle import conftest
 

@@ -25,13 +25,14 @@ from somabrain_client.errors import (
     ResourceExhaustedError,
     UnauthenticatedError,
 )
-from tests.integration.conftest import Clone
 from tests.integration.service.change_feed import changes, current_cursor
 from tests.integration.service.conftest import Connect
 from tests.integration.service.issuer import Issuer, bearer
 from tests.integration.service.namespaces import notes, unique
 from tests.integration.service.postgres import postgres as postgres_server
 from tests.integration.service.service_process import ServiceProcess, service
+from tests.support.clones import Clone
+from tests.support.waiting import eventually_async
 
 
 async def test_eight_writers_and_watchers_through_a_killed_server(
@@ -222,10 +223,7 @@ async def test_watches_that_end_leave_nothing_and_too_many_are_refused(
         return sum(float(line.split()[-1]) for line in brain.get("/metrics")[1].splitlines() if line.startswith(name))
 
     async def until(count: float) -> None:
-        ends_at = time.monotonic() + 10
-        while await asyncio.to_thread(in_flight) != count:
-            assert time.monotonic() < ends_at, in_flight()
-            await asyncio.sleep(0.05)
+        await eventually_async(lambda: asyncio.to_thread(in_flight), lambda value: value == count, f"{count:g} watches")
 
     await until(0)
     async with connect("a") as client, grpc.aio.insecure_channel(brain.address) as channel:

@@ -16,8 +16,8 @@ from google.protobuf.message import Message
 from somabrain.memory.v1 import memory_pb2
 from somabrain.memory.v1 import memory_service_pb2 as ms
 from somabrain.memory.v1 import namespace_service_pb2 as ns
-from tests.integration.conftest import Clone
 from tests.integration.service.contract.conftest import Caller
+from tests.support.clones import Clone
 
 
 async def remember(caller: Caller, text: str, **fields: Any) -> memory_pb2.Memory:

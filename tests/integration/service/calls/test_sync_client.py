@@ -90,7 +90,7 @@ def test_a_process_that_forked_is_told_at_once(client: SyncMemoryClient, brain: 
         capture_output=True,
         text=True,
         env={"PATH": os.defpath, "GRPC_ENABLE_FORK_SUPPORT": "0"},
-        cwd=Path(__file__).parents[3],
+        cwd=Path(__file__).parents[4],
         timeout=60,
         check=False,
     )

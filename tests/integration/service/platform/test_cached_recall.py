@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from devcluster.loopback import Etcd, Redis, etcd, redis
 from somabrain_client import MemoryClient, RetryPolicy
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import ServiceProcess, service
+from tests.support.waiting import until_async
 
 SOON_S = 15.0
 
@@ -47,12 +48,6 @@ async def client(caching: ServiceProcess, idp: Issuer) -> MemoryClient:
 def redis_check(running: ServiceProcess) -> dict[str, object]:
     check: dict[str, object] = json.loads(running.get("/healthz")[1])["checks"]["redis"]
     return check
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON_S):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in another process
-            await asyncio.sleep(0.05)
 
 
 async def test_an_answer_says_that_it_was_known(client: MemoryClient, caching: ServiceProcess) -> None:
@@ -92,20 +87,20 @@ async def test_while_redis_is_lost_recall_answers_and_healthz_says_so(
     async with client:
         await client.create_namespace("notes")
         await client.remember("notes", "Bees dance.")
-        await until(lambda: redis_check(caching)["status"] == "ok")
+        await until_async(lambda: redis_check(caching)["status"] == "ok")
         cache_server.process.freeze()
         try:
             for _ in range(10):
                 answer = await client.recall("notes", "bees")
                 assert ([hit.memory.text for hit in answer.hits], answer.cached) == (["Bees dance."], False)
-            await until(lambda: redis_check(caching)["status"] == "failing")
+            await until_async(lambda: redis_check(caching)["status"] == "failing")
             status, body = caching.get("/healthz")
             assert (status, json.loads(body)["status"]) == (200, "degraded")
             assert caching.get("/ready")[0] == 200
             assert 'somabrain_dependency_up{dependency="redis"} 0.0' in caching.get("/metrics")[1]
         finally:
             cache_server.process.thaw()
-        await until(lambda: redis_check(caching)["status"] == "ok")
+        await until_async(lambda: redis_check(caching)["status"] == "ok")
         async with asyncio.timeout(SOON_S):
             while not (await client.recall("notes", "bees")).cached:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)

@@ -28,12 +28,10 @@ from devcluster.loopback.kafka import USER as KAFKA_USER
 from devcluster.pki import CertificateAuthority
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2, memory_service_pb2_grpc
 from somabrain_client import ChangeType, MemoryClient, MemoryDraft
-from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.events.cloudevents import FEED_START, OutboxCursor, build_deletion_event
 from somabrain_service.events.kafka_health import KafkaHealth
 from somabrain_service.events.publisher import Publisher
-from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.change_feed import changes, current_cursor
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.kafka_events import Event, deduplicated, read_events, wait_for_events
@@ -41,7 +39,8 @@ from tests.integration.service.metrics import series
 from tests.integration.service.namespaces import unique
 from tests.integration.service.postgres import postgres as postgres_server
 from tests.integration.service.service_process import ServiceProcess, service
-from tests.integration.service.waiting import until
+from tests.support.clones import Clone
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -61,17 +60,12 @@ def topic(log: Kafka) -> str:
 
 
 @pytest.fixture
-def own(database_server: EmbeddedDatabase) -> Iterator[Clone]:
-    yield from make_clone(database_server, DATABASE)
-
-
-@pytest.fixture
-def event_settings(settings: dict[str, object], own: Clone, log: Kafka, topic: str) -> dict[str, object]:
+def event_settings(settings: dict[str, object], database: Clone, log: Kafka, topic: str) -> dict[str, object]:
     """Settings of a service that publishes to Kafka, on a database of its own."""
     return {
         **settings,
-        "postgres_dsn": own.app_dsn,
-        "worker_dsn": own.worker_dsn,
+        "postgres_dsn": database.app_dsn,
+        "worker_dsn": database.worker_dsn,
         "events__brokers": f'["{log.bootstrap}"]',
         "events__topic": topic,
         "events__poll_interval_s": 0.05,
@@ -187,7 +181,7 @@ async def test_a_service_killed_again_and_again_tells_everything(
 
 
 async def test_a_death_between_what_kafka_keeps_and_what_is_noted_repeats_and_loses_nothing(
-    folder: Path, event_settings: dict[str, object], own: Clone, log: Kafka, topic: str, idp: Issuer
+    folder: Path, event_settings: dict[str, object], database: Clone, log: Kafka, topic: str, idp: Issuer
 ) -> None:
     """A kill between delivery and its record repeats an event and loses none; a lock on the row forces that moment."""
     with service(folder, event_settings) as running:
@@ -196,7 +190,7 @@ async def test_a_death_between_what_kafka_keeps_and_what_is_noted_repeats_and_lo
             namespace = (await client.create_namespace(unique())).name
             first = await client.remember(namespace, "first")
             await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda received: len(received) == 1)
-            with psycopg.connect(own.owner_dsn) as owner:
+            with psycopg.connect(database.owner_dsn) as owner:
                 until(lambda: owner.execute("SELECT count(*) FROM relayed").fetchone() == (1,), "the first is noted")
                 owner.execute("SELECT FROM relayed FOR UPDATE")
                 second = await client.remember(namespace, "second")
@@ -499,7 +493,13 @@ async def test_a_topic_that_is_not_there_is_named_in_the_log(
 
 
 async def test_the_example_prints_each_change_once_also_when_it_is_begun_again(
-    folder: Path, event_settings: dict[str, object], own: Clone, log: Kafka, topic: str, idp: Issuer, tmp_path: Path
+    folder: Path,
+    event_settings: dict[str, object],
+    database: Clone,
+    log: Kafka,
+    topic: str,
+    idp: Issuer,
+    tmp_path: Path,
 ) -> None:
     """The example prints each change once, although the relay's record is deleted and events are published twice."""
     program = [sys.executable, "examples/consume_events.py", log.bootstrap, topic, str(tmp_path / "place.json")]
@@ -521,7 +521,7 @@ async def test_the_example_prints_each_change_once_also_when_it_is_begun_again(
             assert [line.split()[1:] for line in lines] == [
                 ["io.somabrain.memory.remembered.v1", name] for name in names
             ]
-            with psycopg.connect(own.owner_dsn, autocommit=True) as owner:
+            with psycopg.connect(database.owner_dsn, autocommit=True) as owner:
                 owner.execute("DELETE FROM relayed")
             await client.forget(names[0])
             lines = await asyncio.to_thread(run_until, 6)

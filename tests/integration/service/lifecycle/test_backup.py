@@ -14,19 +14,14 @@ from psycopg import sql
 
 from somabrain_client import Change, MemoryClient
 from somabrain_client.errors import FailedPreconditionError, OutOfRangeError
-from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
+from somabrain_service.admin.embedded_postgres import EmbeddedDatabase
 from somabrain_service.admin.migrations_folder import migrations_folder
-from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.change_feed import changes, current_cursor
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import EMBEDDED, run, service
+from tests.support.clones import Clone
 
 RESTORED = "restored"
-
-
-@pytest.fixture
-def own(database_server: EmbeddedDatabase) -> Iterator[Clone]:
-    yield from make_clone(database_server, DATABASE)
 
 
 @pytest.fixture
@@ -55,21 +50,23 @@ def restore(dump: Path, into: Clone) -> None:
 
 
 async def test_after_a_restore_nothing_from_before_is_believed(
-    folder: Path, settings: dict[str, object], own: Clone, restored: Clone, idp: Issuer, tmp_path: Path
+    folder: Path, settings: dict[str, object], database: Clone, restored: Clone, idp: Issuer, tmp_path: Path
 ) -> None:
     """Cursors and tokens from before a restore are refused, also once the namespace has as many versions as before.
 
     Without a new epoch a watch would then continue from the old cursor and would have missed as many changes.
     """
     token, dump = idp.token("backup"), tmp_path / "somabrain.dump"
-    chosen = {**settings, "postgres_dsn": own.app_dsn, "worker_dsn": own.worker_dsn}
+    chosen = {**settings, "postgres_dsn": database.app_dsn, "worker_dsn": database.worker_dsn}
     with service(folder, chosen) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=token) as client:
             await client.create_namespace("log")
             backed_up = await client.remember("log", "kept by the backup")
             early = await current_cursor(client, "log")
-            await asyncio.to_thread(execute, own, "pg_dump", "--format=custom", f"--file={dump}", own.superuser_dsn)
+            await asyncio.to_thread(
+                execute, database, "pg_dump", "--format=custom", f"--file={dump}", database.superuser_dsn
+            )
             lost = [await client.remember("log", f"lost {i}") for i in range(3)]
             late = await current_cursor(client, "log")
             consistency = lost[-1].consistency_token

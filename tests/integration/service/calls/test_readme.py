@@ -10,7 +10,7 @@ from somabrain_client import MemoryClient, RecallResult
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import ServiceProcess
 
-README = Path(__file__).parents[3] / "README.md"
+README = Path(__file__).parents[4] / "README.md"
 ADDRESS = "dns:///quickstart-headless.demo:50052"
 
 

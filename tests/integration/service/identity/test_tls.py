@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc.aio
@@ -21,7 +21,7 @@ from somabrain_client import MemoryClient, RetryPolicy, Tls
 from somabrain_client.errors import UnavailableError
 from tests.integration.service.issuer import Issuer, RenewedIssuer, issuer
 from tests.integration.service.service_process import ServiceProcess, run, service
-from tests.integration.service.waiting import until
+from tests.support.waiting import until
 
 ONCE = RetryPolicy(max_attempts=1)
 RELOAD_TIMEOUT_S = 10.0
@@ -86,13 +86,6 @@ def certificate_der(authority: CertificateAuthority, name: str) -> bytes:
     return ssl.PEM_cert_to_DER_cert((authority.folder / f"{name}.crt").read_text())
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    ends_at = time.monotonic() + RELOAD_TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < ends_at, f"not within {RELOAD_TIMEOUT_S:g} s: {what}"
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def mutual(
     folder: Path, tmp_path: Path, settings: dict[str, object], authority: CertificateAuthority
@@ -116,7 +109,7 @@ async def test_a_new_certificate_is_served_without_a_restart_and_a_call_in_betwe
         await client.create_namespace("tls")
         install(authority, "second", directory)
         await asyncio.to_thread(
-            wait_until,
+            until,
             lambda: served(running, authority) == certificate_der(authority, "second"),
             "the second is served",
         )
@@ -148,7 +141,8 @@ def test_a_new_certificate_that_does_not_fit_leaves_the_old_one_and_is_said(
     assert served(running, authority) == certificate_der(authority, "first")
     assert 'somabrain_tls_reloads_total{outcome="refused"} 1.0' in running.get("/metrics")[1]
     install(authority, "second", directory)
-    wait_until(lambda: served(running, authority) == certificate_der(authority, "second"), "the second is served")
+    second = certificate_der(authority, "second")
+    until(lambda: served(running, authority) == second, "the second is served", RELOAD_TIMEOUT_S)
 
 
 async def test_a_stranger_is_refused_in_the_handshake(

@@ -24,7 +24,7 @@ from devcluster.pki import CertificateAuthority
 from somabrain_service.metrics import Metrics
 from tests.integration.service.delay_proxy import delay_proxy
 from tests.integration.service.service_process import service
-from tests.integration.service.waiting import until
+from tests.support.waiting import eventually_async, until
 
 SOON_S = 20.0
 NOW_S = 1_700_000_000.0
@@ -67,10 +67,12 @@ class CountingCache:
 
     async def until(self, ok: bool) -> None:
         """Wait until the check of Redis has this result."""
-        async with asyncio.timeout(SOON_S):
-            while self.cache.last_check().ok != ok:
-                await self.cache.probe()
-                await asyncio.sleep(0.05)
+
+        async def probe() -> bool:
+            await self.cache.probe()
+            return self.cache.last_check().ok
+
+        await eventually_async(probe, lambda found: found == ok, f"ok is {ok}", SOON_S)
 
 
 @asynccontextmanager
@@ -441,10 +443,11 @@ async def test_a_certificate_is_shown_where_it_is_asked_for() -> None:
 
 
 async def wait_until_cached(counting: CountingCache, key: str) -> None:
-    async with asyncio.timeout(SOON_S):
-        while not await counting.get(key):
-            await counting.cache.probe()
-            await asyncio.sleep(0.05)
+    async def probe() -> bool:
+        await counting.cache.probe()
+        return await counting.get(key)
+
+    await eventually_async(probe, bool, f"{key} is cached", SOON_S)
 
 
 @pytest.mark.parametrize("tls", [False, True])

@@ -16,26 +16,20 @@ import pytest
 from devcluster.loopback.server_process import tool
 from somabrain_client import MemoryClient, RetryPolicy
 from somabrain_client.errors import NotFoundError
-from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
-from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.metrics import series
 from tests.integration.service.namespaces import unique
 from tests.integration.service.service_process import PYTHON, ServiceProcess, service
-from tests.integration.service.waiting import until
+from tests.support.clones import Clone
+from tests.support.waiting import until
 
 RUNS = 'somabrain_background_job_runs_total{job="expired-memories",outcome="done"}'
 
 
 @pytest.fixture(scope="module")
-def own(database_server: EmbeddedDatabase) -> Iterator[Clone]:
-    yield from make_clone(database_server, DATABASE)
-
-
-@pytest.fixture(scope="module")
-def open_settings(own: Clone) -> dict[str, object]:
+def open_settings(module_database: Clone) -> dict[str, object]:
     """Settings of a service without authentication, because a bearer token is judged by the process' own clock."""
     return {
-        "postgres_dsn": own.app_dsn,
+        "postgres_dsn": module_database.app_dsn,
         "grpc__host": "127.0.0.1",
         "grpc__port": 0,
         "grpc__shutdown_delay_s": 0,
@@ -67,8 +61,8 @@ class Pair:
 
 
 @contextmanager
-def pair(folder: Path, settings: dict[str, object], own: Clone, difference: str) -> Iterator[Pair]:
-    jobs = {**settings, "worker_dsn": own.worker_dsn, "workers__sweep_interval_s": 0.1}
+def pair(folder: Path, settings: dict[str, object], module_database: Clone, difference: str) -> Iterator[Pair]:
+    jobs = {**settings, "worker_dsn": module_database.worker_dsn, "workers__sweep_interval_s": 0.1}
     python = python_with_clock(folder / f"python{difference}", difference)
     with service(folder, settings) as right, service(folder, jobs, python=python) as wrong:
         right.wait_until_ready()
@@ -78,9 +72,9 @@ def pair(folder: Path, settings: dict[str, object], own: Clone, difference: str)
 
 @pytest.fixture(scope="module", params=["+90s", "-90s"])
 def services(
-    request: pytest.FixtureRequest, folder: Path, open_settings: dict[str, object], own: Clone
+    request: pytest.FixtureRequest, folder: Path, open_settings: dict[str, object], module_database: Clone
 ) -> Iterator[Pair]:
-    with pair(folder, open_settings, own, request.param) as running:
+    with pair(folder, open_settings, module_database, request.param) as running:
         yield running
 
 
@@ -113,7 +107,7 @@ async def test_a_ttl_given_at_one_process_is_honoured_at_the_other(
 
 
 async def test_what_has_expired_at_one_process_has_expired_at_the_other(
-    services: Pair, clients: tuple[MemoryClient, MemoryClient, str], own: Clone
+    services: Pair, clients: tuple[MemoryClient, MemoryClient, str], module_database: Clone
 ) -> None:
     """Memories with a ttl of 2 s, of either process, are gone from both after 2 s, and the sweep removes them."""
     right, wrong, namespace = clients
@@ -124,7 +118,7 @@ async def test_what_has_expired_at_one_process_has_expired_at_the_other(
         for memory in short:
             with pytest.raises(NotFoundError):
                 await client.get(memory.name)
-    with psycopg.connect(own.owner_dsn, autocommit=True) as owner:
+    with psycopg.connect(module_database.owner_dsn, autocommit=True) as owner:
 
         def expired() -> int:
             row = owner.execute("SELECT count(*) FROM memories WHERE text = 'brief'").fetchone()
@@ -135,11 +129,11 @@ async def test_what_has_expired_at_one_process_has_expired_at_the_other(
 
 
 async def test_times_and_lists_are_in_the_order_of_the_writes(
-    clients: tuple[MemoryClient, MemoryClient, str], own: Clone
+    clients: tuple[MemoryClient, MemoryClient, str], module_database: Clone
 ) -> None:
     """Whichever process writes, times follow the database's clock, and neither lists nor updates go back in time."""
     right, wrong, namespace = clients
-    with psycopg.connect(own.owner_dsn) as owner:
+    with psycopg.connect(module_database.owner_dsn) as owner:
         row = owner.execute("SELECT clock_timestamp()").fetchone()
     assert row is not None
     written = [await each.remember(namespace, f"note {i}") for i, each in enumerate((right, wrong) * 3)]

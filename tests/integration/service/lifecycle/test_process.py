@@ -10,9 +10,9 @@ import pytest
 
 from somabrain_client import MemoryClient, RetryPolicy
 from somabrain_client.errors import UnavailableError
-from tests.integration.conftest import Clone
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import ServiceProcess, run, service
+from tests.support.clones import Clone
 
 ONCE = RetryPolicy(max_attempts=1)
 

@@ -23,7 +23,7 @@ from common.health import HealthCheck
 from common.utils.auth_client import Authenticator, open_authenticator
 from tests.integration.service.answering import NESTED, serving
 from tests.integration.service.issuer import AUDIENCE, Issuer, RenewedIssuer, issuer, new_key
-from tests.integration.service.waiting import until
+from tests.support.waiting import until
 
 
 @pytest.fixture

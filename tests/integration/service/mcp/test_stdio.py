@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -20,6 +21,8 @@ from tests.integration.service.conftest import Connect
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.mcp_process import REVISIONS, SCRIPT
 from tests.integration.service.service_process import ServiceProcess, environment
+
+PAGE = Path(__file__).parents[3] / "docs" / "mcp.md"
 
 
 @asynccontextmanager
@@ -55,6 +58,16 @@ async def test_from_nothing_to_a_memory_that_outlives_the_client(folder: Path) -
     async with stdio(*arguments, revision="2025-11-25") as client:
         assert await call(client, "get", key="alice") == stored
         assert (await call(client, "recall", query="green tea"))["hits"][0]["memory"] == stored
+
+
+async def test_the_page_starts_it_with_one_command(folder: Path) -> None:
+    """The configuration for a laptop in docs/mcp.md, in the form that MCP clients read, is enough."""
+    block = PAGE.read_text().partition("```json")[2].partition("```")[0]
+    server = json.loads(block)["mcpServers"]["memory"]
+    assert server["command"] == SCRIPT.name
+    async with stdio(*server["args"], "--data-dir", str(folder / "mcp-page")) as client:
+        await call(client, "remember", text="Alice prefers green tea.")
+        assert (await call(client, "recall", query="What does Alice drink?"))["hits"]
 
 
 async def test_two_clients_share_one_folder(folder: Path) -> None:

@@ -23,12 +23,12 @@ from aiohttp import web
 from somabrain_client import ClientCredentials, Filter, MemoryClient, SyncMemoryClient
 from somabrain_client.credentials import TokenError, read_token
 from somabrain_client.errors import DeadlineExceededError, UnauthenticatedError, UnavailableError
-from tests.integration.conftest import Clone
 from tests.integration.service.answering import NESTED, serving
 from tests.integration.service.conftest import Connect
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import ServiceProcess, service
 from tests.integration.service.token_endpoint import token_endpoint
+from tests.support.clones import Clone
 
 
 async def test_a_restart_is_not_seen_through_the_default_retries(

@@ -10,22 +10,21 @@ import psycopg
 import pytest
 
 from somabrain_client import MemoryClient
-from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
-from tests.integration.conftest import Clone, make_clone
 from tests.integration.passwords import close_connections, passwords_required, set_password, with_password
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.namespaces import unique
 from tests.integration.service.service_process import EMBEDDED, ServiceProcess, service
-from tests.integration.service.waiting import until
+from tests.support.clones import Clone
+from tests.support.waiting import until
 
 APP, WORKER = "somabrain_app", "somabrain_worker"
 
 
 @pytest.fixture
-def own(database_server: EmbeddedDatabase) -> Iterator[Clone]:
-    for clone in make_clone(database_server, DATABASE):
-        with passwords_required(clone, APP, WORKER):
-            yield clone
+def own(database: Clone) -> Iterator[Clone]:
+    """A database that asks its users for passwords."""
+    with passwords_required(database, APP, WORKER):
+        yield database
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from devcluster import sentence_encoders
 from devcluster.environment import local_paths
 from somabrain_client import MemoryClient
-from tests.integration.conftest import Clone
 from tests.integration.service.service_process import service
+from tests.support.clones import Clone
 
 ENGLISH = ("Ada mended the light on the headland in March.", "The cat sleeps on the sofa.", "Boats left with fish.")
 CHINESE = ("艾达三月修理了灯塔的灯。", "猫睡在沙发上。", "渔船在黎明离开了港口。")

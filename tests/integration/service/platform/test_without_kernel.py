@@ -6,6 +6,7 @@ from pathlib import Path
 
 from somabrain_client import MemoryClient
 from tests.integration.service.issuer import Issuer
+from tests.integration.service.metrics import series
 from tests.integration.service.service_process import PYTHON, ServiceProcess, service
 
 # Python's own way to make a module missing: None among the loaded ones.
@@ -15,12 +16,6 @@ sys.modules["somabrain_kernel"] = None
 from somabrain_service.cli import main
 sys.exit(main())
 """
-
-
-def metric(process: ServiceProcess, name: str) -> str:
-    """The value of a metric without labels."""
-    lines = process.get("/metrics")[1].splitlines()
-    return next(line.split()[1] for line in lines if line.startswith(f"{name} "))
 
 
 async def test_without_the_kernel_postgresql_searches(settings: dict[str, object], idp: Issuer, tmp_path: Path) -> None:
@@ -39,11 +34,11 @@ async def test_without_the_kernel_postgresql_searches(settings: dict[str, object
             await client.remember("bees", "Bees dance.")
             for _ in range(3):
                 assert [hit.memory.text for hit in (await client.recall("bees", "dance")).hits] == ["Bees dance."]
-        assert metric(running, "somabrain_search_kernel") == "0.0"
-        assert metric(running, "somabrain_search_index_namespaces") == "0.0"
+        assert series(running, "somabrain_search_kernel") == 0.0
+        assert series(running, "somabrain_search_index_namespaces") == 0.0
 
 
 def test_with_the_kernel_there_is_no_warning(brain: ServiceProcess) -> None:
     """A service that has the kernel has the metric at 1."""
     assert brain.events("no search index") == []
-    assert metric(brain, "somabrain_search_kernel") == "1.0"
+    assert series(brain, "somabrain_search_kernel") == 1.0

@@ -6,7 +6,7 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from devcluster.pki import CertificateAuthority
 from tests.integration.service.answering import NESTED, serving
 from tests.integration.service.delay_proxy import delay_proxy
 from tests.integration.service.service_process import ServiceProcess, run, service
+from tests.support.waiting import until_async
 
 PREFIX = "/somabrain/flags"
 SOON_S = 8.0
@@ -50,13 +51,7 @@ class Recorder:
         self.updates += 1
 
     async def becomes(self, **values: str) -> None:
-        await until(lambda: self.values == values)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON_S):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in other processes
-            await asyncio.sleep(0.02)
+        await until_async(lambda: self.values == values)
 
 
 def written(member: Etcd, key: str, value: str) -> bool:
@@ -102,7 +97,7 @@ async def test_a_compaction_and_a_restart_lose_nothing(store: Etcd) -> None:
     async with followed(settings(store)) as recorder:
         await recorder.becomes(a="1")
         store.process.stop()
-        await until(lambda: not recorder.follower.check.ok)
+        await until_async(lambda: not recorder.follower.check.ok)
         assert "does not answer" in recorder.follower.check.reason
         assert "the last known values stay in effect" in recorder.follower.check.reason
         assert recorder.values == {"a": "1"}
@@ -129,10 +124,10 @@ async def test_a_member_that_hangs_is_noticed_and_the_last_values_hold(store: Et
     async with followed(settings(store), resync_period_s=1.0) as recorder:
         await recorder.becomes(a="1")
         store.process.freeze()
-        await until(lambda: not recorder.follower.check.ok)
+        await until_async(lambda: not recorder.follower.check.ok)
         assert recorder.values == {"a": "1"}
         store.process.thaw()
-        await until(lambda: recorder.follower.check.ok)
+        await until_async(lambda: recorder.follower.check.ok)
 
 
 async def test_an_etcd_that_takes_five_seconds_is_lost_until_it_is_quick_again(store: Etcd) -> None:
@@ -142,7 +137,7 @@ async def test_an_etcd_that_takes_five_seconds_is_lost_until_it_is_quick_again(s
         async with followed(chosen, resync_period_s=0.5) as recorder:
             await recorder.becomes(a="1")
             way.delay_s = 5.0
-            await until(lambda: not recorder.follower.check.ok)
+            await until_async(lambda: not recorder.follower.check.ok)
             assert "no answer in time" in recorder.follower.check.reason
             assert recorder.values == {"a": "1"}
             store.put(f"{PREFIX}/a", "2")
@@ -162,11 +157,11 @@ async def test_other_members_are_asked_when_one_is_gone() -> None:
     with etcd_cluster() as members:
         async with followed(settings(*members)) as recorder:
             for number, member in enumerate(members):
-                await until(lambda: recorder.follower.check.ok)
+                await until_async(lambda: recorder.follower.check.ok)
                 members[number - 1].put(f"{PREFIX}/a", str(number))
                 await recorder.becomes(a=str(number))
                 member.process.stop()
-                await until(partial(written, members[number - 1], f"{PREFIX}/a", f"{number} again"))
+                await until_async(partial(written, members[number - 1], f"{PREFIX}/a", f"{number} again"))
                 await recorder.becomes(a=f"{number} again")
                 member.process.start()
 
@@ -235,7 +230,7 @@ async def test_tls_and_a_password_are_used() -> None:
             await recorder.becomes(a="2")
             # It forgets the tokens that it gave.
             store.process.restart()
-            await until(lambda: recorder.follower.check.ok)
+            await until_async(lambda: recorder.follower.check.ok)
             await recorder.client.put(f"{PREFIX}/a", "3")
             await recorder.becomes(a="3")
             with pytest.raises(EtcdUnavailable, match="permission denied"):
@@ -264,9 +259,9 @@ async def test_a_renewed_authority_of_etcd_is_followed_without_a_restart(tmp_pat
             renewed.issue_server("etcd", "/CN=etcd", ["DNS:localhost", "IP:127.0.0.1"])
             for name in ("etcd.crt", "etcd.key"):
                 (store.ca_file.parent / name).write_bytes((renewed.folder / name).read_bytes())
-            await until(lambda: "certificate verify failed" in recorder.follower.check.reason)
+            await until_async(lambda: "certificate verify failed" in recorder.follower.check.reason)
             trusted.write_text(former + renewed.certificate.read_text())
-            await until(lambda: recorder.follower.check.ok)
+            await until_async(lambda: recorder.follower.check.ok)
             await recorder.client.put(f"{PREFIX}/a", "2")
             await recorder.becomes(a="2")
 
@@ -419,12 +414,12 @@ async def test_the_service_says_what_it_knows_of_its_flags(
         assert "somabrain_flag_problems 1.0" in running.get("/metrics")[1]
         assert 'somabrain_dependency_up{dependency="etcd"} 1.0' in running.get("/metrics")[1]
         store.put(f"{PREFIX}/global/contiguity", "false")
-        await until(lambda: "notes" not in checks(running)["etcd"])
+        await until_async(lambda: "notes" not in checks(running)["etcd"])
         store.put(f"{PREFIX}/global/contiguity", "never")
-        await until(lambda: "notes" in checks(running)["etcd"])
+        await until_async(lambda: "notes" in checks(running)["etcd"])
         assert "false, its last valid value, is used" in str(checks(running)["etcd"]["notes"])
         store.process.stop()
-        await until(lambda: checks(running)["etcd"]["status"] == "failing")
+        await until_async(lambda: checks(running)["etcd"]["status"] == "failing")
         status, body = running.get("/healthz")
         assert (status, json.loads(body)["status"]) == (200, "degraded")
         assert running.get("/ready")[0] == 200

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,36 +12,36 @@ import psycopg
 import pytest
 
 from somabrain_client import MemoryClient
-from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
+from somabrain_service.admin.embedded_postgres import EmbeddedDatabase
 from somabrain_service.admin.migrate import migrate
 from somabrain_service.background.runner import ACQUIRE_INTERVAL_S
-from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.metrics import series
 from tests.integration.service.namespaces import unique
 from tests.integration.service.service_process import ServiceProcess, service
-from tests.integration.service.waiting import WAIT_S, until
+from tests.support.clones import Clone
+from tests.support.waiting import WAIT_S, until
 
 WORK = "expired-memories"
 
 
 @pytest.fixture
-def own(database_server: EmbeddedDatabase) -> Iterator[Clone]:
-    yield from make_clone(database_server, DATABASE)
-
-
-@pytest.fixture
-def busy(settings: dict[str, object], own: Clone) -> dict[str, object]:
+def busy(settings: dict[str, object], database: Clone) -> dict[str, object]:
     """Settings of a service with background jobs, on a database of its own."""
-    return {**settings, "postgres_dsn": own.app_dsn, "worker_dsn": own.worker_dsn, "workers__sweep_interval_s": 0.2}
+    return {
+        **settings,
+        "postgres_dsn": database.app_dsn,
+        "worker_dsn": database.worker_dsn,
+        "workers__sweep_interval_s": 0.2,
+    }
 
 
 def is_leader(running: ServiceProcess) -> bool:
     return series(running, f'somabrain_background_job_leader{{job="{WORK}",shard="0"}}') == 1
 
 
-def rows(own: Clone) -> int:
-    with psycopg.connect(own.owner_dsn) as owner:
+def rows(database: Clone) -> int:
+    with psycopg.connect(database.owner_dsn) as owner:
         row = owner.execute("SELECT count(*) FROM memories").fetchone()
     assert row is not None
     return int(row[0])
@@ -57,7 +56,7 @@ async def short_lived(running: ServiceProcess, idp: Issuer, count: int) -> None:
 
 
 async def test_another_encoder_and_language_are_worked_in_while_calls_go_on(
-    folder: Path, busy: dict[str, object], own: Clone, idp: Issuer
+    folder: Path, busy: dict[str, object], database: Clone, idp: Issuer
 ) -> None:
     """A change from lexical recall in English to sentence vectors and German is worked in without a restart."""
     chosen = {**busy, "encoder__kind": "minilm-l6-v2-int8", "workers__reindex_interval_s": 0.2}
@@ -90,19 +89,19 @@ async def test_another_encoder_and_language_are_worked_in_while_calls_go_on(
 
 
 async def test_what_expires_is_removed_and_measured(
-    folder: Path, busy: dict[str, object], own: Clone, idp: Issuer
+    folder: Path, busy: dict[str, object], database: Clone, idp: Issuer
 ) -> None:
     with service(folder, busy) as running:
         running.wait_until_ready()
         await short_lived(running, idp, 3)
-        until(lambda: rows(own) == 0, "three expired memories are gone")
+        until(lambda: rows(database) == 0, "three expired memories are gone")
         until(lambda: series(running, f'somabrain_background_job_rows_total{{job="{WORK}"}}') == 3, "three are counted")
         assert series(running, f'somabrain_background_job_runs_total{{job="{WORK}",outcome="done"}}') > 0
         assert is_leader(running)
 
 
 async def test_two_processes_have_one_holder_and_its_death_hands_over(
-    folder: Path, busy: dict[str, object], own: Clone, idp: Issuer
+    folder: Path, busy: dict[str, object], database: Clone, idp: Issuer
 ) -> None:
     with service(folder, busy) as first:
         first.wait_until_ready()
@@ -115,7 +114,7 @@ async def test_two_processes_have_one_holder_and_its_death_hands_over(
             first.stop(signal.SIGKILL)
             until(lambda: is_leader(second), "the second process took over")
             await short_lived(second, idp, 2)
-            until(lambda: rows(own) == 0, "the second process removes")
+            until(lambda: rows(database) == 0, "the second process removes")
 
 
 async def test_a_process_that_is_asked_to_stop_hands_over_before_it_drains(
@@ -132,19 +131,19 @@ async def test_a_process_that_is_asked_to_stop_hands_over_before_it_drains(
 
 
 async def test_lost_connections_are_taken_up_again_and_calls_are_served(
-    folder: Path, busy: dict[str, object], own: Clone, idp: Issuer
+    folder: Path, busy: dict[str, object], database: Clone, idp: Issuer
 ) -> None:
     with service(folder, busy) as running:
         running.wait_until_ready()
         until(lambda: is_leader(running), "the process holds the work")
-        with psycopg.connect(own.superuser_dsn, autocommit=True) as superuser:
+        with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
             superuser.execute(
                 "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
-                [own.name, "somabrain_worker"],
+                [database.name, "somabrain_worker"],
             )
         running.wait_for_event("background job failed")
         await short_lived(running, idp, 2)
-        until(lambda: rows(own) == 0, "the work goes on")
+        until(lambda: rows(database) == 0, "the work goes on")
         assert running.process.poll() is None
 
 

@@ -1,0 +1,1 @@
+"""Parts that tests of several folders share: the waiter, clones of the migrated database, the reader of metrics."""
