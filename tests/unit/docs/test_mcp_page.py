@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.mcp_conformance.scenarios import GREEN, OTHERS, reason_against, table
 
-PAGE = Path(__file__).parents[2] / "docs" / "mcp.md"
+PAGE = Path(__file__).parents[3] / "docs" / "mcp.md"
 
 
 def test_the_page_has_the_tables() -> None:
