@@ -22,6 +22,7 @@ BLOCK_S = 600
 EXPECTED = {
     "somabrain/bin/somabrain recall": "Ada prefers green tea in the morning.",
     "tea.py": "The meeting with Bob moved to Friday.\nAda, engineer, Bern\n",
+    "remember_over_mcp.py": "forget get list recall remember sessions update\nThe lighthouse is painted in spring.\n",
     "remember_in_langgraph.py": "I will remember that.\nYou told me: I take my tea without sugar.\n",
     "remember_in_adk.py": "My cat is called Ramses.\n",
 }
