@@ -22,7 +22,7 @@ from tests.integration.service.issuer import Issuer
 from tests.integration.service.mcp_process import REVISIONS, SCRIPT
 from tests.integration.service.service_process import ServiceProcess, environment
 
-PAGE = Path(__file__).parents[3] / "docs" / "mcp.md"
+PAGE = Path(__file__).parents[4] / "docs" / "mcp.md"
 
 
 @asynccontextmanager
