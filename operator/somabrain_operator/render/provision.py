@@ -211,7 +211,7 @@ def _list(tree: Manifest, name: str) -> list[Json]:
 
 
 def render_job_network_policy(owner: Owner) -> Manifest:
-    """Return the policy of the Jobs' pods: nobody connects to them."""
+    """Return the policy of the Jobs' pods: it admits no connections to them."""
     return render_object(
         owner,
         names.PROVISION,

@@ -40,7 +40,7 @@ class RemoveOrphanedTerms:
         return PAGE_INTERVAL_S if self._finished_at is None else self._idle_interval_s
 
     async def run_once(self, store: MaintenanceStore) -> BatchResult:
-        """See `Job.run_once`."""
+        """Process one batch of the shard that `store` has locked."""
         now = self._clock()
         # A time in the future is from before the clock was set back.
         if self._finished_at is not None and self._finished_at <= now < self._finished_at + PASS_INTERVAL:

@@ -69,7 +69,7 @@ class ExactRanker:
     """Computes each ranking, without a cache."""
 
     async def rank(self, snapshot: Snapshot, tenant: TenantId, request: RankingRequest) -> Ranking:
-        """See `Ranker.rank`."""
+        """Rank the memories of a snapshot."""
         statistics = await snapshot.statistics(request.terms)
         weights = bm25.idf(statistics.memories, statistics.df)
         search = Search(
