@@ -1,4 +1,4 @@
-"""The process's metrics, in a registry of its own.
+"""The process's metrics, in a separate registry.
 
 Label values come from closed sets (methods of the contract, gRPC codes, causes named in code), never from a
 caller, so the number of series is bounded.

@@ -1,4 +1,4 @@
-"""The MCP server's metrics, in a registry of its own. Labels have closed sets of values."""
+"""The MCP server's metrics, in a separate registry. Labels have closed sets of values."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Reconciler:
             Seconds until the next reconcile; None: at the resync; NO_REQUEUE: the resource does not exist.
 
         Raises:
-            SomaBrainError: something could not be read or written; the status says so if it could be written.
+            SomaBrainError: something could not be read or written; the status reports it if it could be written.
         """
         observed = await observe(
             self.cluster, self.store, self.probe, self.budgets, self.tracked, key, self.optional_kinds.missing_kinds

@@ -21,7 +21,7 @@ class Brain:
     generation: int
     annotations: Mapping[str, str]
     spec: SomaBrainSpec | None
-    """None if the stored object does not fit the model; `problem` says why."""
+    """None if the stored object does not fit the model; `problem` gives the reason."""
     problem: str
     status: Manifest
     """The status that the API server has."""

@@ -101,7 +101,7 @@ def degraded(plan: Plan, rollout: Rollout, refusal: str, remaining_drift: str, s
 
 
 def ready(plan: Plan, rollout: Rollout, refusal: str, deployment_drift: str) -> ConditionResult:
-    """Return the condition Ready: the service is as the spec says, and serves unless it is hibernated."""
+    """Return the condition Ready: the service matches the spec, and serves unless it is hibernated."""
     if refusal:
         return ConditionResult("False", "ApplyRefused", refusal)
     if plan.halted_by is not None:

@@ -15,7 +15,7 @@ MEMORIES_PER_TRANSACTION = 500
 
 
 class ExpireMemories:
-    """See `Job`."""
+    """Job that deletes expired memories."""
 
     name = "expired-memories"
 

@@ -25,7 +25,7 @@ CHANGES_PER_RUN = 50
 
 
 class PublishOutbox:
-    """See `Job`. Its lag is the age of the oldest unpublished change."""
+    """Job that publishes changes to Kafka. Its lag is the age of the oldest unpublished change."""
 
     name = "relay"
 

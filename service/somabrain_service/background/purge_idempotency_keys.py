@@ -13,7 +13,7 @@ KEYS_PER_TRANSACTION = 5000
 
 
 class PurgeIdempotencyKeys:
-    """See `Job`."""
+    """Job that deletes expired request ids."""
 
     name = "old-requests"
 

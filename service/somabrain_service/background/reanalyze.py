@@ -16,7 +16,7 @@ MEMORIES_PER_TRANSACTION = 100
 
 
 class Reanalyze:
-    """See `Job`."""
+    """Job that replaces terms of a former analyzer."""
 
     name = "reanalysis"
 

@@ -31,7 +31,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class Reencode:
-    """See `Job`."""
+    """Job that computes missing vectors."""
 
     name = "reencoding"
 

@@ -24,7 +24,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class TrimChangeFeed:
-    """See `Job`. `grace_period`: extra retention of unpublished changes; None: no events are published."""
+    """Job that trims change feeds. `grace_period`: extra retention of unpublished changes; None: events are off."""
 
     name = "old-changes"
 

@@ -41,7 +41,7 @@ class _AttemptFailed(Exception):
 
 
 class EndpointEncoder(PooledEncoder):
-    """See `Encoder`. Created by `open_endpoint`."""
+    """`Encoder` over HTTP. Created by `open_endpoint`."""
 
     def __init__(self, endpoint: EmbeddingsEndpoint, session: aiohttp.ClientSession) -> None:
         self.encoder_id = endpoint.id

@@ -166,7 +166,7 @@ class _Pending(Generic[T]):
 
 
 class OnnxEncoder:
-    """See `Encoder`. It runs in threads of its own, so that the event loop is not blocked.
+    """`Encoder` on ONNX Runtime. It runs in separate threads, so that the event loop is not blocked.
 
     At most `concurrency` runs at a time, each on one batch; onnxruntime's run releases the interpreter's lock and may
     be called by several threads. Texts that arrive while all run share the next one: reading the weights takes most of

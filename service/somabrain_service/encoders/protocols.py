@@ -16,7 +16,7 @@ from somabrain_service.domain.token_vectors import QueryTokens, TokenVectors
 
 
 class EncoderUnavailable(Unavailable):
-    """The encoder failed; Recall goes on by words only and reports it in the response."""
+    """The encoder failed; Recall continues with words only and reports this in the response."""
 
     reason = "ENCODER_UNAVAILABLE"
 

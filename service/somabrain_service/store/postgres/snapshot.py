@@ -101,7 +101,7 @@ _KEYS = {
 
 
 class PostgresSnapshot:
-    """See `Snapshot` and `IndexSource`."""
+    """`Snapshot` and `IndexSource` on one read-only transaction of PostgreSQL."""
 
     def __init__(self, connection: Connection, namespace: Namespace, now: datetime) -> None:
         self.namespace = namespace
@@ -161,7 +161,7 @@ class PostgresSnapshot:
         return await candidates.find(self._connection, self._values, search, self._vector_count or 0)
 
     async def indexed_ranking(self, search: Search) -> Ranking | None:
-        """See `Snapshot.indexed_ranking`; PostgreSQL has candidates only."""
+        """Return None: PostgreSQL has candidates, no ranking."""
         return None
 
     async def shortlist(self, ids: Sequence[int], query: QueryTokens) -> Shortlist:

@@ -59,7 +59,7 @@ _SCHEMA = sql(schema.SELECT_SCHEMA_INFO)
 
 
 class PostgresStore:
-    """See `Store`."""
+    """`Store` on PostgreSQL; every call is one transaction of one tenant."""
 
     def __init__(
         self,
@@ -214,7 +214,7 @@ class PostgresStore:
     async def snapshot(
         self, tenant: TenantId, name: NamespaceName, now: datetime, *, assume_unchanged: bool = False
     ) -> AsyncIterator[IndexSource]:
-        """See `IndexableStore.snapshot`; nothing is assumed."""
+        """Open a snapshot of a namespace; no version is assumed."""
         del assume_unchanged
         async with self._open_snapshot(tenant, name) as (connection, namespace):
             yield PostgresSnapshot(connection, namespace, now)
@@ -279,7 +279,7 @@ class PostgresStore:
     async def insert_memories(
         self, tenant: TenantId, namespace: Namespace, items: Sequence[tuple[NewMemory, RequestKey | None]]
     ) -> BatchWriteResult:
-        """See `Store.insert_memories`."""
+        """Store memories in one transaction; one that fails has its error as a result."""
         total = sum((insert_batch.usage_of(new) for new, _ in items), StorageUsage())
         now = items[0][0].create_time if items else datetime.now(UTC)
 
@@ -312,7 +312,7 @@ class PostgresStore:
     async def update_memory(
         self, tenant: TenantId, namespace: Namespace, change: MemoryUpdate, request: RequestKey | None
     ) -> WriteResult | None:
-        """See `Store.update_memory`."""
+        """Change a memory; its former state becomes a revision. None: it no longer equals `change.before`."""
         now, draft = change.update_time, change.draft
         tokens = change.new_text.tokens if change.new_text else None
         growth = StorageUsage(

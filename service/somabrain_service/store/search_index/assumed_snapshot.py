@@ -22,7 +22,7 @@ from somabrain_service.store.search_index.manager import AssumedIndex, SearchInd
 
 
 class AssumedSnapshot:
-    """See `Snapshot`. What the index does not have raises SnapshotOutdated, so that the caller begins again."""
+    """`Snapshot` at an assumed version; reading what the index lacks raises SnapshotOutdated, so the caller retries."""
 
     def __init__(
         self, store: IndexableStore, indexes: SearchIndexManager, tenant: TenantId, assumed: AssumedIndex, now: datetime
@@ -53,7 +53,7 @@ class AssumedSnapshot:
         return shortlist
 
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:
-        """See `Snapshot.memories`; also without ids it compares the namespace with PostgreSQL's."""
+        """Return memories as `Snapshot.memories` does; even without ids it compares the namespace with PostgreSQL's."""
         del end_snapshot
         namespace, memories = await self._store.read_memories(self._tenant, self.namespace, ids, size_bytes)
         if (namespace.read_version, namespace.etag) != (self.namespace.read_version, self.namespace.etag):

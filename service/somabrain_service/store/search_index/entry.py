@@ -1,6 +1,6 @@
 """An index in use, which changes beside the calls that search it: it catches up, and its token vectors come and go.
 
-Each change holds `lock`. Token vectors are read in pages, in one snapshot, while the index goes on to later versions:
+Each change holds `lock`. Token vectors are read in pages, in one snapshot, while the index advances to later versions:
 it then gets those of the changed memories with the change, and the pages leave them out.
 """
 

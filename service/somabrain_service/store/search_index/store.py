@@ -21,7 +21,7 @@ from somabrain_service.store.tasks import TaskSet
 
 
 class SearchIndexStore:
-    """See `Store`. `indexes` is public for the code that closes it, and for tests."""
+    """`Store` that searches in memory. `indexes` is public for the code that closes it, and for tests."""
 
     def __init__(self, store: IndexableStore, tasks: TaskSet, search_index: SearchIndexSettings) -> None:
         self._store = store

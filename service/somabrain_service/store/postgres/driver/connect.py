@@ -76,7 +76,7 @@ class Connector:
             database: timeouts.
             name: application name, as PostgreSQL shows it.
             more: further settings of each session.
-            check_each: check at each connection if a pooler in between gives it a session of its own; otherwise until
+            check_each: check at each connection if a pooler in between pools by session; otherwise until
                 one of them was found to.
         """
         self._dsn, self._name, self._check_each = dsn, name, check_each
@@ -153,7 +153,7 @@ class Connector:
 
 
 async def _gives_own_sessions(connection: Connection, open_driver: OpenDriver, timeout_s: float) -> bool:
-    """Return True if the pooler in between gives a client a session of its own, not one for each transaction.
+    """Return True if the pooler in between gives each client a session, not one for each transaction.
 
     While a second client is in a transaction, that has another backend, and the first still its own. If the pooler has
     no session left for a second client, nothing is known: False, and the next connection is checked.

@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 class PostgresWorkerStore:
-    """See `WorkerStore`."""
+    """`WorkerStore` on PostgreSQL: access to background jobs, one process per job and shard."""
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
@@ -61,7 +61,7 @@ class PostgresWorkerStore:
 
 
 class MaintenanceSession:
-    """See `MaintenanceStore`."""
+    """`MaintenanceStore` on PostgreSQL, over the connection that holds the lock of the shard."""
 
     def __init__(self, connection: Connection, shard: Shard, is_current: Callable[[Connection], bool]) -> None:
         self._connection = connection
