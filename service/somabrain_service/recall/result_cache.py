@@ -76,7 +76,7 @@ class CachedRanker:
         except SnapshotOutdated:
             if is_computing:
                 raise
-            # Of another caller, whose computation this one shared: it says nothing about this snapshot.
+            # An error of another caller, whose computation this one shared; it is not about this snapshot.
             return await self._ranker.rank(snapshot, tenant, request)
         return replace(ranking, cached=is_cached)
 

@@ -38,7 +38,7 @@ class SearchIndex:
         self._kernel = somabrain_kernel.Index(self.as_of.version, instruction_set)
         self._confirmed_us = -(2**62)
         """Time up to which memories have expired for good."""
-        # Not read from the kernel at each use, which would wait for an update at work.
+        # Not read from the kernel at each use, which would wait for a running update.
         self.memories = 0
         """Number of memories, including expired ones."""
         self.size_bytes = self._kernel.size_bytes

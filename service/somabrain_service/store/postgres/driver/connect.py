@@ -43,7 +43,7 @@ async def open_pool(
         ConfigurationError: the DSN is invalid.
     """
     source = CurrentDsn("postgres_dsn", "the key app-dsn", dsn, current_dsn)
-    connector = Connector(source, database, "somabrain-service", {}, check_each=False)  # readiness goes on checking
+    connector = Connector(source, database, "somabrain-service", {}, check_each=False)  # readiness checks it regularly
     pool = Pool(connector.connect, database.pool_size, database.connect_timeout_s, connector.is_current)
     try:
         yield pool
@@ -145,7 +145,7 @@ class Connector:
         if row.unusable_schema:
             raise UnsuitableSession(session.unusable_schema(row.unusable_schema, row.role), "no USAGE")
         connection.backend, connection.target = row.backend, dsn_target(dsn)
-        # A pooler gives its clients process ids of its own.
+        # A pooler reports its own process ids to clients.
         if driver.pgconn.backend_pid != row.backend and (self._check_each or self._checked_pooler != connection.target):
             own = await _gives_own_sessions(connection, lambda: self._open_driver(dsn), self._timeout_s)
             self._checked_pooler = connection.target if own else None
