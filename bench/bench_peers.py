@@ -59,7 +59,7 @@ def _run(options: argparse.Namespace) -> str:
     with progress.heartbeat(), tempfile.TemporaryDirectory(prefix="somabrain-peers-") as temporary:
         peers = environment.install(paths, progress)
         root, own = Path(temporary), Path(sys.executable).parent
-        root.chmod(0o755)  # as root, PostgreSQL runs as a user of its own and must reach its data
+        root.chmod(0o755)  # as root, PostgreSQL runs as a separate user, which must reach its data
         folders = {system: root / "servers" / system for system in System}
         for folder in (root / "data", root / "clients", *folders.values()):
             folder.mkdir(parents=True)

@@ -16,7 +16,7 @@ SESSION_TIME = "%I:%M %p on %d %B, %Y"
 class Corpus:
     """Conversations of a file, each with at least one question, and what was left out of it, with numbers.
 
-    `own_haystacks`: each question has a conversation of its own, so there are as many of them as questions.
+    `own_haystacks`: each question has its own conversation, so there are as many of them as questions.
     """
 
     conversations: list[Conversation]

@@ -67,7 +67,7 @@ def bootstrap(values: Sequence[float]) -> Interval:
 def groups(questions: Sequence[Question], unit: Unit) -> dict[str, list[int]]:
     """Return the rows of all questions, of those with 1, 2, 3 and more pieces of evidence, and of each category.
 
-    A piece is a turn or a session, as `unit` says. Groups without a question are left out.
+    A piece is a turn or a session, depending on `unit`. Groups without a question are left out.
     """
     pieces = [len(one.evidence if unit == "turn" else one.sessions) for one in questions]
     result: dict[str, list[int]] = {"all": list(range(len(questions)))}

@@ -1,4 +1,4 @@
-"""JSON from outside the process: whatever it contains, the result is a value or a ValueError."""
+"""Parse JSON from outside the process; any input gives a value or a ValueError."""
 
 from __future__ import annotations
 

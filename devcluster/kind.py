@@ -136,7 +136,7 @@ class KindCluster:
         """Pull the node image unless the engine has it.
 
         Raises:
-            LocalError: it cannot be pulled; the message tells how to name another.
+            LocalError: it cannot be pulled; the message explains how to name another.
         """
         if not self.docker.has(self.node_image) and not self.docker.pull(self.node_image):
             raise LocalError(

@@ -110,7 +110,7 @@ TOOLS: tuple[Tool, ...] = (
         "helm", HELM, ("helm",), ("helm.sh/helm/v3/cmd/helm",),
         variables=(
             f"helm.sh/helm/v3/internal/version.version={HELM}",
-            # What `helm template` believes the cluster is; the linker's default is long gone.
+            # Version of the cluster that `helm template` assumes; the linker's default is outdated.
             "helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1",
             f"helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor={_MINOR}",
             "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1",

@@ -44,7 +44,7 @@ class SameEncoder(EmbeddingFunction[Documents]):  # type: ignore[misc] # chroma 
 
 
 class ChromaClient:
-    """See `Client`."""
+    """Client of chroma."""
 
     def __init__(self, address: str, scratch: Path) -> None:
         host, port = address.split(":")
@@ -52,30 +52,30 @@ class ChromaClient:
         self._collections: dict[Store, chromadb.Collection] = {}
 
     async def create(self, store: Store) -> None:
-        """See `Client`."""
+        """Create an empty store."""
         self._collection(store)
 
     async def fill(self, store: Store, items: Sequence[Item]) -> None:
-        """See `Client`."""
+        """Store memories with their vectors, in batches."""
         for start in range(0, len(items), BATCH):
             self._add(store, items[start : start + BATCH])
 
     async def add(self, store: Store, item: Item) -> None:
-        """See `Client`."""
+        """Store one memory."""
         self._add(store, [item])
 
     async def search(self, store: Store, question: str, vector: list[float] | None) -> list[str]:
-        """See `Client`."""
+        """Return the texts of the best TOP_K memories."""
         query = {"query_texts": [question]} if vector is None else {"query_embeddings": [vector]}
         result = self._collection(store).query(**query, n_results=TOP_K)
         return list(result["documents"][0])
 
     def version(self) -> str:
-        """See `Client`."""
+        """Return name and version, as in the table."""
         return f"chroma {chromadb.__version__}"
 
     def durability(self) -> str:
-        """See `Client`."""
+        """Describe what this process writes to disk itself before an addition returns; empty: nothing."""
         return ""
 
     def _add(self, store: Store, items: Sequence[Item]) -> None:

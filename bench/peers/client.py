@@ -1,4 +1,4 @@
-"""Interface of a client of each measured system; each runs in a process of its own."""
+"""Interface of a client of each measured system; each runs in a separate process."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Client(Protocol):
         """Create an empty store."""
 
     async def fill(self, store: Store, items: Sequence[Item]) -> None:
-        """Store memories with their vectors, in whatever batches the client offers."""
+        """Store memories with their vectors, in the batches that the client offers."""
 
     async def add(self, store: Store, item: Item) -> None:
         """Store one memory."""

@@ -76,7 +76,7 @@ class ClientProcess:
 
 @dataclass
 class ClientGroup:
-    """Clients of one system, each a process of its own."""
+    """Clients of one system, each a separate process."""
 
     processes: Sequence[ClientProcess]
 

@@ -172,7 +172,7 @@ def _reply(replies: TextIO, reply: Reply) -> None:
 
 
 def main() -> None:
-    """Give the replies a descriptor of their own, and run until standard input ends."""
+    """Give the replies a separate descriptor, and run until standard input ends."""
     with os.fdopen(os.dup(1), "w") as replies:
         os.dup2(2, 1)
         system, *arguments = sys.argv[1:]

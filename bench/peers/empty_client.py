@@ -14,7 +14,7 @@ from bench.trivial_server import METHOD
 
 
 class EmptyClient:
-    """See `Client`."""
+    """Client of a handler that does nothing."""
 
     def __init__(self, address: str, scratch: Path) -> None:
         channel = grpc.aio.insecure_channel(address)
@@ -23,24 +23,24 @@ class EmptyClient:
         )
 
     async def create(self, store: Store) -> None:
-        """See `Client`."""
+        """Create an empty store."""
 
     async def fill(self, store: Store, items: Sequence[Item]) -> None:
-        """See `Client`."""
+        """Store memories with their vectors, in batches."""
 
     async def add(self, store: Store, item: Item) -> None:
-        """See `Client`."""
+        """Store one memory."""
         await self._call(Empty())
 
     async def search(self, store: Store, question: str, vector: list[float] | None) -> list[str]:
-        """See `Client`."""
+        """Return the texts of the best TOP_K memories."""
         await self._call(Empty())
         return []
 
     def version(self) -> str:
-        """See `Client`."""
+        """Return name and version, as in the table."""
         return "empty handler"
 
     def durability(self) -> str:
-        """See `Client`."""
+        """Describe what this process writes to disk itself before an addition returns; empty: nothing."""
         return ""

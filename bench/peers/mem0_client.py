@@ -36,7 +36,7 @@ class GivenOrEncoded(Embeddings):  # type: ignore[misc] # langchain is not insta
 
 
 class Mem0Client:
-    """See `Client`. `address` is the URL of the database."""
+    """Client of mem0. `address` is the URL of the database."""
 
     def __init__(self, address: str, scratch: Path) -> None:
         self._address, self._scratch = address, scratch
@@ -44,32 +44,32 @@ class Mem0Client:
         self._stores: dict[Store, Memory] = {}
 
     async def create(self, store: Store) -> None:
-        """See `Client`."""
+        """Create an empty store."""
         await self.search(store, "anything", [1.0] + [0.0] * (DIMENSIONS - 1))  # the first use creates the table
 
     async def fill(self, store: Store, items: Sequence[Item]) -> None:
-        """See `Client`. It stores each memory on its own, in a batch too."""
+        """Store memories with their vectors, in batches. It stores each memory on its own, in a batch too."""
         for item in items:
             await self.add(store, item)
 
     async def add(self, store: Store, item: Item) -> None:
-        """See `Client`."""
+        """Store one memory."""
         self._embeddings.given = item.vector
         metadata = {"session": item.session} if item.session else None
         self._memory(store).add(item.text, user_id=USER, metadata=metadata, infer=False)
 
     async def search(self, store: Store, question: str, vector: list[float] | None) -> list[str]:
-        """See `Client`. No hit is dropped for its score, as in the other systems."""
+        """Return the texts of the best TOP_K memories. No hit is dropped for its score, as in the other systems."""
         self._embeddings.given = vector
         result = self._memory(store).search(question, filters={"user_id": USER}, top_k=TOP_K, threshold=0.0)
         return [hit["memory"] for hit in result["results"]]
 
     def version(self) -> str:
-        """See `Client`."""
+        """Return name and version, as in the table."""
         return f"mem0 {version('mem0ai')}"
 
     def durability(self) -> str:
-        """See `Client`."""
+        """Describe what this process writes to disk itself before an addition returns; empty: nothing."""
         connection = self._memory(Store.LARGE).db.connection
         settings = {
             name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")

@@ -15,17 +15,17 @@ DEADLINE_S = 60.0
 
 
 class ProductClient:
-    """See `Client`."""
+    """Client of the product."""
 
     def __init__(self, address: str, scratch: Path) -> None:
         self._client = MemoryClient(address, deadline_s=DEADLINE_S)
 
     async def create(self, store: Store) -> None:
-        """See `Client`."""
+        """Create an empty store."""
         await self._client.create_namespace(store)
 
     async def fill(self, store: Store, items: Sequence[Item]) -> None:
-        """See `Client`."""
+        """Store memories with their vectors, in batches."""
         for start in range(0, len(items), BATCH):
             drafts = [
                 MemoryDraft(item.text, session=item.session, vector=item.vector) for item in items[start:][:BATCH]
@@ -35,18 +35,18 @@ class ProductClient:
                     raise result
 
     async def add(self, store: Store, item: Item) -> None:
-        """See `Client`."""
+        """Store one memory."""
         await self._client.remember(store, item.text, session=item.session, vector=item.vector)
 
     async def search(self, store: Store, question: str, vector: list[float] | None) -> list[str]:
-        """See `Client`."""
+        """Return the texts of the best TOP_K memories."""
         result = await self._client.recall(store, question, vector=vector, top_k=TOP_K)
         return [hit.memory.text for hit in result.hits]
 
     def version(self) -> str:
-        """See `Client`."""
+        """Return name and version, as in the table."""
         return f"SomaBrain {version('somabrain')}"
 
     def durability(self) -> str:
-        """See `Client`."""
+        """Describe what this process writes to disk itself before an addition returns; empty: nothing."""
         return ""

@@ -20,15 +20,16 @@ from somabrain_client.tls import Tls
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
-# Calls are spread over all pods of a headless Service, and a pod that is gone is dropped within a second.
+# Calls are spread over all pods of a headless Service, and a deleted pod is dropped within a second.
 CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.lb_policy_name", "round_robin"),
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     # A replica that hangs, or whose node died, is noticed in time for the call to be repeated elsewhere within the
-    # default deadline. Pings go on without calls, so that not the next one finds out; the server refuses them more
-    # often than every ten seconds. Both time-outs: gRPC waits for the longer one, which is a minute by default.
+    # default deadline. Pings are also sent without calls, so that a dead connection is found before the next call. The
+    # server refuses pings more often than every ten seconds. Both time-outs are set, because gRPC waits for the longer
+    # one, which is a minute by default.
     ("grpc.keepalive_time_ms", 11_000),
     ("grpc.keepalive_timeout_ms", 3_000),
     ("grpc.http2.ping_timeout_ms", 3_000),

@@ -1,4 +1,4 @@
-"""A lock per key, for tasks that would otherwise compete for one thing and lose their work."""
+"""A lock per key, for tasks that would otherwise compete for one resource and lose their work."""
 
 from __future__ import annotations
 

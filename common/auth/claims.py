@@ -13,7 +13,7 @@ _UNESCAPED_TILDE: Final = re.compile(r"~(?![01])")
 
 
 def parse(pointer: str, setting: str) -> JsonPointer:
-    """Return the parsed pointer. A `~` that is not followed by 0 or 1 stands for itself.
+    """Return the parsed pointer. A `~` that is not followed by 0 or 1 is literal.
 
     Raises:
         ConfigurationError: `pointer` is not a JSON Pointer; the message names `setting`.

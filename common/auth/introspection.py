@@ -1,6 +1,6 @@
 """Bearer tokens verified by introspection at the central identity service (RFC 7662), which knows revoked tokens.
 
-The process authenticates there as a client of its own. The response is checked against the same issuer and audience as
+The process authenticates there as a separate client. The response is checked against the same issuer and audience as
 a signed token's claims. An invalid response, an error or a timeout is Unavailable, never a success. The file of
 authorities, and a client secret in a file, are read again when they change.
 """

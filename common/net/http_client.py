@@ -25,7 +25,7 @@ def http_client(**options: Any) -> aiohttp.ClientSession:
 
 
 async def read_json(response: aiohttp.ClientResponse) -> object:
-    """Return the body of a response, parsed whatever its content type.
+    """Return the body of a response, parsed regardless of its content type.
 
     Raises:
         InvalidJson: it is not JSON, nested too deeply, or larger than `MAX_JSON_BYTES`.

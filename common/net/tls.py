@@ -80,7 +80,7 @@ class ClientTls:
         return context
 
     def for_url(self, url: str) -> ssl.SSLContext | bool:
-        """Return the argument `ssl` of an aiohttp request to `url`: a changed context gets connections of its own."""
+        """Return the argument `ssl` of an aiohttp request to `url`: a changed context gets new connections."""
         return self.context() if url.startswith("https://") else True
 
 

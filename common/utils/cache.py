@@ -1,12 +1,12 @@
 """Cache of computed values in Redis, with one computation per key at a time.
 
-Redis is optional: whatever it does, `get_or_compute` returns what `compute` would have returned, only slower. A call
+Redis is optional: without it, `get_or_compute` returns what `compute` would have returned, only slower. A call
 waits for it at most `timeout_s`; after `FAILURE_THRESHOLD` failures in a row it is unavailable, and no call uses it
 until it answers a PING, which is sent every `PROBE_INTERVAL_S`. So a Redis that is dead, or takes five seconds, delays
 a few calls and no other.
 
 A stored value carries a digest of itself and its key, its expiry, and its cost. A value that was damaged, or written
-under another key, is ignored; so is an expired one, whatever Redis thinks.
+under another key, is ignored; so is an expired one, even if Redis still returns it.
 """
 
 from __future__ import annotations

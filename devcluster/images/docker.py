@@ -91,7 +91,7 @@ class Docker:
             self._build(argv, f"image-{image.dockerfile}.log")
 
     def save(self, name: str, path: Path) -> None:
-        """Write an image to `path` as an OCI image layout, whatever the engine's version."""
+        """Write an image to `path` as an OCI image layout, with any version of the engine."""
         shell.run(["docker", "save", "--output", path, name])
         if not is_oci_layout(path):  # Docker 24 or older
             draft = path.with_name(f".{path.name}")

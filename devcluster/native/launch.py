@@ -98,7 +98,7 @@ def start(layout: Layout, binaries: Path, checkout: Path) -> None:
 
 
 def _unshared(children: Path) -> bool:
-    """Return whether the first child is in a network namespace of its own."""
+    """Return whether the first child is in a separate network namespace."""
     child = children.read_text().split()[0]
     return Path(f"/proc/{child}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
 

@@ -1,6 +1,6 @@
 """kopf event handlers, and nothing else: every event becomes a key.
 
-Only `on.event`: kopf keeps no state of its own on the resources, writes nothing and adds no finalizer.
+Only `on.event`: kopf stores no state on the resources, writes nothing and adds no finalizer.
 """
 
 from __future__ import annotations

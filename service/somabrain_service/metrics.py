@@ -1,4 +1,4 @@
-"""The process's metrics, in a registry of its own.
+"""The process's metrics, in a separate registry.
 
 Label values come from closed sets (methods of the contract, gRPC codes, causes named in code), never from a
 caller, so the number of series is bounded.
@@ -66,7 +66,7 @@ class Metrics:
     """The series of one process."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per series, that nobody queries
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # would add a second series per series, unused
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)

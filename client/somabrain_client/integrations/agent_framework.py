@@ -1,4 +1,4 @@
-"""Microsoft Agent Framework's `ContextProvider`: each run is given what was said before, and what it says is stored.
+"""Microsoft Agent Framework's `ContextProvider`: each run receives earlier messages, and its own messages are stored.
 
 with SyncMemoryClient("localhost:50052") as client:
     provider = SomaBrainContextProvider(client, "agents", subject="ada")
@@ -46,7 +46,7 @@ class SomaBrainContextProvider(ContextProvider):
         Args:
             client: the connection, which the caller closes.
             namespace: an existing namespace of SomaBrain.
-            subject: the person in the conversations, whom EraseSubject forgets; each has memories of their own.
+            subject: the person in the conversations, whom EraseSubject forgets; each has separate memories.
             top_k: maximum messages that a run is given, 1 to 200.
             prompt: precedes them.
             source_id: names the provider in the framework.

@@ -49,7 +49,7 @@ class SomaBrainMemoryTool(BetaAbstractMemoryTool):
         Args:
             client: the connection, which the caller closes.
             namespace: an existing namespace of SomaBrain.
-            subject: whose memory it is, at most 256 bytes without a slash: each subject has files of its own, which
+            subject: whose memory it is, at most 256 bytes without a slash: each subject has separate files, which
                 EraseSubject forgets. Empty: one memory for all.
         """
         super().__init__()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ROOT = "adk:"
 """Begins the keys of events, so that other memories may be in the same namespace."""
 AUTHOR, DELETED = "author", "deleted"
-"""Labels: who said it; and that it was deleted: its key stays taken, so that adding its session does not restore it."""
+"""Labels: the author; and that it was deleted: its key stays in use, so that adding its session does not restore it."""
 DEFAULT_TOP_K = 10
 
 

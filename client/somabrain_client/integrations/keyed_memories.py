@@ -39,7 +39,7 @@ def is_namespace_missing(error: NotFoundError, namespace: str) -> bool:
 async def gather(calls: Iterable[Coroutine[object, object, T]]) -> list[T]:
     """Run calls, some at the same time, and return their results in order.
 
-    When all have ended, the first error in that order is raised: no call goes on behind the caller's back.
+    When all have ended, the first error in that order is raised: no call is left running.
     """
     slots = asyncio.Semaphore(MAX_CONCURRENT)
 

@@ -1,4 +1,4 @@
-"""LangGraph's `BaseStore`: items as memories, each under a key of its own.
+"""LangGraph's `BaseStore`: items as memories, each under its own key.
 
     with SyncMemoryClient("localhost:50052") as client:
         graph = builder.compile(store=SomaBrainStore(client, "agents"))
@@ -86,7 +86,7 @@ class SomaBrainStore(BaseStore):
         """Run operations and return their results in order.
 
         Reads see the state before the batch, and of several puts of one key the last one counts, as in LangGraph's own
-        stores. The operations are calls of their own: if one fails, others may have been done.
+        stores. The operations are separate calls: if one fails, others may have been done.
         """
         listed = list(ops)
         return self._client.run(lambda client: self._execute(client, listed))

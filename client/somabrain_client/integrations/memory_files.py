@@ -26,7 +26,7 @@ SIBLINGS_PAGE = 200
 
 
 class FileError(Exception):
-    """A file cannot be used so; the message says why."""
+    """A file cannot be used in this way; the message gives the reason."""
 
 
 class NotADirectory(FileError):

@@ -130,7 +130,7 @@ class SomaBrainSession(SessionABC):
 
 
 def searched_of(item: object) -> list[object]:
-    """Return what is searched of an item: what was said, called and answered, without ids and types."""
+    """Return the searched text of an item: messages, calls and results, without ids and types."""
     if not isinstance(item, Mapping):
         return []
     return [_words(item[field]) for field in SEARCHED_FIELDS if field in item]

@@ -42,7 +42,7 @@ SEGMENT = re.compile(r"(?!\.$)(?!.*\.\.)[A-Za-z0-9_.-]{1,200}")
 ABSENT = "absent"
 
 _Change = Callable[[MemoryClient, str], Coroutine[object, object, MemoryMutation]]
-"""Makes a change with a request id; empty: one of its own."""
+"""Makes a change with a request id; empty: a new one."""
 
 
 class SomaBrainMemoryStore:

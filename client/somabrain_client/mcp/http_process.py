@@ -58,7 +58,7 @@ class Readiness:
 
 
 async def serve_embedded(settings: Settings, data_dir: Path | None) -> None:
-    """Serve on loopback, without authentication, with a memory service of its own, which is started and stopped.
+    """Serve on loopback, without authentication, with its own memory service, which is started and stopped.
 
     Raises:
         ConfigurationError: the service is not installed, or a part cannot be opened as configured.

@@ -1,4 +1,4 @@
-"""The MCP server's metrics, in a registry of its own. Labels have closed sets of values."""
+"""The MCP server's metrics, in a separate registry. Labels have closed sets of values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Metrics:
     """The series of one process."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per series, that nobody queries
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # would add a second series per series, unused
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)

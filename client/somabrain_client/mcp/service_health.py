@@ -23,7 +23,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class ServiceHealth:
-    """Probes the service; an async context manager, which owns a channel of its own."""
+    """Probes the service; an async context manager, which owns a separate channel."""
 
     def __init__(self, address: str, tls: Tls | None) -> None:
         self._channel = (

@@ -46,7 +46,7 @@ async def serve(connection: Connection, namespace: str | None) -> None:
 
 
 async def serve_embedded(data_dir: Path | None, namespace: str | None, deadline_s: float) -> None:
-    """Serve until stdin ends, with a memory service of its own, which is started and stopped.
+    """Serve until stdin ends, with its own memory service, which is started and stopped.
 
     The tools are listed at once; a call waits until the service has started, which takes some seconds the first time.
 

@@ -65,7 +65,7 @@ _STATUS_BEFORE_ANY: Final[Manifest] = {
         }
     ]
 }
-"""Status until an operator writes one: without it kstatus takes a resource that nobody has looked at for ready."""
+"""Status until an operator writes one: without it kstatus reports a resource that was not observed yet as ready."""
 _NAME_RULE: Final[Manifest] = {
     "rule": "self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
     "message": "metadata.name becomes part of the names of Services: start it with a letter, use lower-case letters, "

@@ -67,7 +67,7 @@ class Reconciler:
             Seconds until the next reconcile; None: at the resync; NO_REQUEUE: the resource does not exist.
 
         Raises:
-            SomaBrainError: something could not be read or written; the status says so if it could be written.
+            SomaBrainError: something could not be read or written; the status reports it if it could be written.
         """
         observed = await observe(
             self.cluster, self.store, self.probe, self.budgets, self.tracked, key, self.optional_kinds.missing_kinds
@@ -108,7 +108,7 @@ class Reconciler:
         if refusal is not None:
             raise refusal
         if edited:
-            return 0.0  # an edit in between may have no event of its own
+            return 0.0  # an edit in between may have no separate event
         delays_s = (plan.requeue_after_s, stalls_after_s(plan, rendered))
         return min((each for each in delays_s if each is not None), default=None)
 
@@ -181,7 +181,7 @@ class Reconciler:
         if deletion.secret is not None:
             secret_name, uid = (text(deletion.secret, "metadata", field) for field in ("name", "uid"))
             await self.cluster.delete_secret(namespace, secret_name, uid)
-        with suppress(NotFound):  # it is gone
+        with suppress(NotFound):  # it is deleted
             await self._set_finalizer(plan.owner, present=False)
         _log.info("finalizer removed", namespace=namespace, name=name, why=released)
         self.tracked.untrack(plan.owner.key)

@@ -20,7 +20,7 @@ _QUANTITIES: Final = frozenset({"limits", "requests"})
 _CLOSED: Final[frozenset[Path]] = frozenset({("data",), ("spec", "selector")})
 """Mappings that must have exactly the rendered keys."""
 _ATOMIC: Final = frozenset({"matchLabels", "nodeSelector"})
-"""The same at any path: their keys have no owners of their own (x-kubernetes-map-type: atomic)."""
+"""The same at any path: their keys have no separate owners (x-kubernetes-map-type: atomic)."""
 
 
 @dataclass(frozen=True, slots=True)

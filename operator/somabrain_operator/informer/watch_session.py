@@ -98,7 +98,7 @@ class WatchSessions:
         """Send a request of kopf again until it is not refused; its own time-out makes kopf begin once more."""
         path = request.url.path
         if path in self._redundant:
-            # kopf watches every kind in every namespace. A cancelled watcher ends, and the others go on.
+            # kopf watches every kind in every namespace. A cancelled watcher ends, and the others continue.
             raise asyncio.CancelledError
         while True:
             response = await handler(request)

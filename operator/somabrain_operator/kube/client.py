@@ -154,7 +154,7 @@ class Cluster:
         Args:
             manifest: the object.
             subresource: its subresource, such as `status`; empty: the object itself.
-            dry_run: True: the API server only says whether it would.
+            dry_run: True: the API server validates and writes nothing.
 
         Raises:
             SomaBrainError: it was not written, for example because `metadata.uid` is that of another object.

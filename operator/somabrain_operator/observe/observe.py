@@ -46,7 +46,7 @@ async def observe(
         store: the watched objects.
         probe: reads the readiness reports of pods.
         budgets: lists the PodDisruptionBudgets of others.
-        tracked: told of the references before they are read, so that no change of one is missed.
+        tracked: records the references before they are read, so that no change of one is missed.
         key: the SomaBrain.
         missing_kinds: kinds that the API server does not serve.
     """

@@ -21,7 +21,7 @@ class Brain:
     generation: int
     annotations: Mapping[str, str]
     spec: SomaBrainSpec | None
-    """None if the stored object does not fit the model; `problem` says why."""
+    """None if the stored object does not fit the model; `problem` gives the reason."""
     problem: str
     status: Manifest
     """The status that the API server has."""
@@ -81,7 +81,7 @@ class ObservedState:
     pod_refusals: Mapping[str, str] = field(default_factory=dict)
     """Reason for which the API server refuses the pods of Jobs, by name of the Job, in its own words."""
     other_budgets: OtherBudgets = OtherBudgets()
-    """PodDisruptionBudgets of the namespace; empty unless the spec has one of its own."""
+    """PodDisruptionBudgets of the namespace; empty unless the spec has a PodDisruptionBudget."""
     database: DatabaseInput | None = None
     """Input of the making of the database; None unless the spec has it made."""
 

@@ -1,6 +1,6 @@
 """Plan for one SomaBrain: small pure steps over the observed state.
 
-The first step that halts says why in a sentence; the children that the steps before it added are still applied.
+The first step that halts gives the reason in a sentence; the children that the steps before it added are still applied.
 """
 
 from somabrain_operator.plan.plan import ConditionResult, Plan

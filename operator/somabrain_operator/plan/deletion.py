@@ -36,7 +36,7 @@ class Deletion:
 
 
 PROBE_INTERVAL_S = 10.0
-"""Seconds between such probes: nothing that the operator may watch tells it."""
+"""Seconds between such probes: no watch that the operator is permitted reports it."""
 
 
 def plan_deletion(observed: ObservedState, release: OperatorDefaults) -> Deletion:

@@ -28,12 +28,12 @@ RETRY: Final = Backoff(initial_s=10, cap_s=600)
 POD_CHECK_INTERVAL_S: Final = 10.0
 """Interval at which a Job without a pod is observed again: that its pod is refused changes nothing that is watched."""
 POD_CREATION_DEADLINE_S: Final = 60.0
-"""Age of a Job at which a pod that was never created is a failure, even if no event says why."""
+"""Age of a Job at which a pod that was never created is a failure, even if no event gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A Job that must succeed, and what the status says about it."""
+    """A Job that must succeed, and how the status describes it."""
 
     container: str
     """Name of its container."""

@@ -1,7 +1,7 @@
 """Last applied children, which stay applied while a step halts: those of the last plan that passed all steps.
 
 A migration may fail for hours, or a Secret be missing; an edit or deletion of the Deployment meanwhile must not take
-the service down. The number of pods is still as the spec says, so that it can be scaled.
+the service down. The number of pods still follows the spec, so that it can be scaled.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def _refusal(plan: Plan, provision: Provision) -> ConditionResult | None:
 
 
 def _prepare(plan: Plan, provision: Provision, given: DatabaseInput) -> _Making | Plan:
-    """Return what must be made, or the halted plan if that cannot be told."""
+    """Return what must be made, or the halted plan if that is unknown."""
     owner, secret = plan.owner, plan.owner.child(DATABASE)
     if given.secret is not None and not is_provisioned_secret(given.secret, owner):
         message = (
@@ -163,7 +163,7 @@ def _prepare(plan: Plan, provision: Provision, given: DatabaseInput) -> _Making 
 
 
 def _parse_admin(plan: Plan, reference: ResolvedReference | None) -> tuple[AdminLogin | None, Plan]:
-    """Return the administrator's login; None: it cannot be used, and the halted plan says why."""
+    """Return the administrator's login; None: it cannot be used, and the halted plan gives the reason."""
     if reference is None or not reference.exists:
         message = describe_missing(reference, plan.owner.key.namespace) if reference is not None else ""
         reason = "NotAllowed" if reference is not None and reference.refusal else "NotFound"
@@ -280,7 +280,7 @@ def _with_login(record: MigrationStatus | None, login: int) -> ProvisionStatus |
 
 
 def _go_on(halted: Plan) -> Plan:
-    """Return a halted plan that goes on: the connection strings in force work while others are made."""
+    """Return a halted plan that is progressing: the current connection strings work while others are made."""
     result = halted.conditions["Provisioned"]
     failure = result.message if halted.failed else ""
     if not failure:

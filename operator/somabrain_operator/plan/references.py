@@ -59,7 +59,7 @@ def startup_digests(references: tuple[ResolvedReference, ...], user: User) -> di
 def _setting_conflicts(owner: Owner, references: tuple[ResolvedReference, ...], spec: SomaBrainSpec) -> Iterator[str]:
     """Yield sentences about keys whose setting is set elsewhere too: one of the two would have no effect.
 
-    The MCP server has settings of its own, which do not meet those of servers and migrations.
+    The MCP server has separate settings, which do not conflict with those of servers and migrations.
     """
     environment = {**service_environment(owner.key, spec), **quota_environment(spec)}
     from_vault = {present_name(file): "by spec.vault.secrets" for user in USERS for file in vault_files(spec, user)}

@@ -51,7 +51,7 @@ def make_plan(observed: ObservedState, release: OperatorDefaults) -> Plan:
 
 
 def pause(plan: Plan, spec: SomaBrainSpec) -> Plan:
-    """Mark the plan as paused if the spec says so; the steps still run, so that the status stays current."""
+    """Mark the plan as paused if the spec requests it; the steps still run, so that the status stays current."""
     if spec.paused:
         message = "spec.paused is true: nothing is changed until it is false."
         return replace(with_condition(plan, "Paused", ConditionResult("True", "Paused", message)), paused=True)

@@ -1,4 +1,4 @@
-"""Result of reading a reference, without I/O of its own."""
+"""Result of reading a reference, without I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ResolvedReference:
 
     reference: Reference
     exists: bool
-    """True if the object exists; unknown if `refusal` says why it could not be read."""
+    """True if the object exists; unknown if `refusal` has the reason why it could not be read."""
     refusal: str = ""
     """Error message if reading it was denied; else empty."""
     digests: Mapping[str, str] = field(default_factory=dict)

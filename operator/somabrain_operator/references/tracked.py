@@ -82,7 +82,7 @@ class TrackedReferences:
             key: the SomaBrain.
             target: the object.
             version: version of the object in the event.
-            deleted: True if the event says that it was deleted.
+            deleted: True if the event reports a deletion.
         """
         resource = self._resources.get(key)
         if resource is None:

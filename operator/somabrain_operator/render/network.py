@@ -19,7 +19,7 @@ def render_network_policy(owner: Owner, policy: NetworkPolicy, *, with_mcp: bool
     Args:
         owner: the SomaBrain.
         policy: its spec's policy.
-        with_mcp: True if the spec has an MCP server, which is a client whatever the policy lists.
+        with_mcp: True if the spec has an MCP server, which is always admitted as a client.
     """
     clients = peers(policy.clients)
     if with_mcp and policy.clients:

@@ -36,7 +36,7 @@ _RESOURCES: Final = ResourceRequirements(
     requests=ResourceList(cpu="20m", memory="64Mi"), limits=ResourceList(memory="256Mi")
 )
 _BACKOFF_LIMIT: Final = 0
-"""A Job tries once: the operator starts the next one, with back-off, and says what the last one met."""
+"""A Job tries once: the operator starts the next one, with back-off, and reports the error of the last one."""
 _DEADLINE_S: Final = 600
 _TTL_S: Final = 3600
 
@@ -211,7 +211,7 @@ def _list(tree: Manifest, name: str) -> list[Json]:
 
 
 def render_job_network_policy(owner: Owner) -> Manifest:
-    """Return the policy of the Jobs' pods: nobody connects to them."""
+    """Return the policy of the Jobs' pods: it admits no connections to them."""
     return render_object(
         owner,
         names.PROVISION,

@@ -25,7 +25,7 @@ def need_former_names(images: Iterable[str]) -> bool:
 
 
 def is_older_than_0_2(image: str) -> bool:
-    """Return whether an image's tag says that it is older than 0.2."""
+    """Return whether an image is older than 0.2 by its tag."""
     version = parse_version(tag_of(image))
     return version is not None and version.finalize_version() < _FIRST_RENAMED
 

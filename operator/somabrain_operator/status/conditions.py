@@ -101,7 +101,7 @@ def degraded(plan: Plan, rollout: Rollout, refusal: str, remaining_drift: str, s
 
 
 def ready(plan: Plan, rollout: Rollout, refusal: str, deployment_drift: str) -> ConditionResult:
-    """Return the condition Ready: the service is as the spec says, and serves unless it is hibernated."""
+    """Return the condition Ready: the service matches the spec, and serves unless it is hibernated."""
     if refusal:
         return ConditionResult("False", "ApplyRefused", refusal)
     if plan.halted_by is not None:
@@ -114,6 +114,6 @@ def ready(plan: Plan, rollout: Rollout, refusal: str, deployment_drift: str) -> 
         return ConditionResult("False", progress.reason, progress.message)
     if rollout.ready < rollout.desired:
         return ConditionResult("False", availability.reason, availability.message)
-    if availability.status != "True":  # hibernated, as the spec says: nothing more is to be done
+    if availability.status != "True":  # hibernated by the spec: nothing more to do
         return ConditionResult("True", availability.reason, availability.message)
     return ConditionResult("True", "Serving", availability.message)

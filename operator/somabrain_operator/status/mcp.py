@@ -1,4 +1,4 @@
-"""The MCP server's part of the conditions: it counts once the servers are as the spec says."""
+"""The MCP server's part of the conditions: it counts once the servers match the spec."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def embedded_database(directory: Path, database: DatabaseSettings) -> Iterator[E
         lock = server._lock  # noqa: SLF001
         server.start()
     except OSError as exc:
-        if isinstance(exc, FileNotFoundError) and exc.filename == "useradd":  # as root, it runs as a user of its own
+        if isinstance(exc, FileNotFoundError) and exc.filename == "useradd":  # as root, it runs as a separate user
             raise ConfigurationError(
                 "PostgreSQL needs a user `pgserver`, and the program useradd is not on PATH; add its directory, such "
                 "as /usr/sbin, or create the user."

@@ -118,7 +118,7 @@ def _check_pooler(connection: psycopg.Connection[Any], dsn: str, timeout_s: int)
     """Refuse a pooler that gives each transaction another session: the lock would stay in one that others get."""
     backend = _backend(connection)
     if backend == connection.info.backend_pid:
-        return  # a pooler gives its clients process ids of its own
+        return  # a pooler reports its own process ids to clients
     connection.commit()
     try:
         with psycopg.connect(dsn, connect_timeout=timeout_s, application_name="somabrain-owner") as other:

@@ -104,7 +104,7 @@ def drop(admin: AdminLogin, desired: ProvisionedDatabase, database: DatabaseSett
 
 
 def _role_names(desired: ProvisionedDatabase) -> dict[str, str | None]:
-    """Return the roles by name, with their passwords; None: nobody logs in as it."""
+    """Return the roles by name, with their passwords; None: the role cannot log in."""
     roles: dict[str, str | None] = {desired.owner: desired.owner_password, **dict.fromkeys(desired.groups)}
     for login in desired.logins:
         roles[login_role(app_role(desired.database), login.number)] = login.app_password

@@ -12,7 +12,7 @@ from somabrain_service.store.schema import HEAD, SELECT_SCHEMA_INFO
 def current_schema(owner_dsn: str, database: DatabaseSettings) -> int | None:
     """Return the schema version if this image may serve it as it is. None: it must be migrated, or is not known.
 
-    Errors are not reported: the migration meets them again, and says what to do.
+    Errors are not reported here: the migration meets the same ones and reports the remedy.
     """
     try:
         with psycopg.connect(owner_dsn, connect_timeout=max(2, round(database.connect_timeout_s))) as connection:

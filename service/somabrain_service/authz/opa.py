@@ -79,7 +79,7 @@ def parse_decision(body: object) -> Decision:
 def describe_errors(body: object) -> str:
     """Return the errors of OPA's response: code, place and message. They may repeat values of rules: for the log only.
 
-    The message of the response itself says only that there are errors.
+    The message of the response itself states only that there are errors.
     """
     document = body if isinstance(body, Mapping) else {}
     errors = document.get("errors")

@@ -15,7 +15,7 @@ MEMORIES_PER_TRANSACTION = 500
 
 
 class ExpireMemories:
-    """See `Job`."""
+    """Job that deletes expired memories."""
 
     name = "expired-memories"
 
@@ -24,7 +24,7 @@ class ExpireMemories:
         self.interval_s = interval_s
 
     async def run_once(self, store: MaintenanceStore) -> BatchResult:
-        """See `Job.run_once`."""
+        """Process one batch of the shard that `store` has locked."""
         now = self._clock()
         namespaces = await store.expired(now, NAMESPACES_PER_RUN)
         removed = [await store.expire(namespace, now, MEMORIES_PER_TRANSACTION) for namespace in namespaces]

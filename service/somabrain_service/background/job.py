@@ -31,12 +31,12 @@ class Job(Protocol):
 
     @property
     def name(self) -> str:
-        """See the class."""
+        """Name of the lock, and label of the metrics."""
         ...
 
     @property
     def interval_s(self) -> float:
-        """See the class."""
+        """Pause between runs while nothing is pending."""
         ...
 
     async def run_once(self, store: MaintenanceStore) -> BatchResult:

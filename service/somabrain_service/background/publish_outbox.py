@@ -25,7 +25,7 @@ CHANGES_PER_RUN = 50
 
 
 class PublishOutbox:
-    """See `Job`. Its lag is the age of the oldest unpublished change."""
+    """Job that publishes changes to Kafka. Its lag is the age of the oldest unpublished change."""
 
     name = "relay"
 
@@ -40,7 +40,7 @@ class PublishOutbox:
         self._cursor: tuple[TenantId, int] | None = None
 
     async def run_once(self, store: MaintenanceStore) -> BatchResult:
-        """See `Job.run_once`."""
+        """Process one batch of the shard that `store` has locked."""
         now = self._clock()
         deleted = await store.deleted_namespaces(NAMESPACES_PER_RUN)
         # Namespaces take turns, so that one whose partition is unavailable does not block the others.

@@ -13,7 +13,7 @@ KEYS_PER_TRANSACTION = 5000
 
 
 class PurgeIdempotencyKeys:
-    """See `Job`."""
+    """Job that deletes expired request ids."""
 
     name = "old-requests"
 
@@ -22,7 +22,7 @@ class PurgeIdempotencyKeys:
         self.interval_s = interval_s
 
     async def run_once(self, store: MaintenanceStore) -> BatchResult:
-        """See `Job.run_once`."""
+        """Process one batch of the shard that `store` has locked."""
         now = self._clock()
         result = await store.purge_keys(now, KEYS_PER_TRANSACTION)
         return BatchResult(

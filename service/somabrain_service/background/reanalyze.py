@@ -16,7 +16,7 @@ MEMORIES_PER_TRANSACTION = 100
 
 
 class Reanalyze:
-    """See `Job`."""
+    """Job that replaces terms of a former analyzer."""
 
     name = "reanalysis"
 
@@ -25,7 +25,7 @@ class Reanalyze:
         self.interval_s = interval_s
 
     async def run_once(self, store: MaintenanceStore) -> BatchResult:
-        """See `Job.run_once`."""
+        """Process one batch of the shard that `store` has locked."""
         now = self._clock()
         namespaces = await store.unanalyzed(NAMESPACES_PER_RUN)
         counts = [

@@ -31,7 +31,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class Reencode:
-    """See `Job`."""
+    """Job that computes missing vectors."""
 
     name = "reencoding"
 
@@ -46,7 +46,7 @@ class Reencode:
         """Encoders that failed when they were called last, and not for a text's sake."""
 
     async def run_once(self, store: MaintenanceStore) -> BatchResult:
-        """See `Job.run_once`."""
+        """Process one batch of the shard that `store` has locked."""
         now = self._clock()
         with_tokens = tuple(name for name, encoder in self._encoders.items() if encoder.has_token_vectors)
         namespaces = await store.unencoded(tuple(self._encoders), with_tokens)

@@ -24,7 +24,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class RemoveOrphanedTerms:
-    """See `Job`. `idle_interval_s`: pause between passes, until the next one is due."""
+    """Job that removes orphaned terms. `idle_interval_s`: pause between passes, until the next one is due."""
 
     name = "orphaned-terms"
 
@@ -36,11 +36,11 @@ class RemoveOrphanedTerms:
 
     @property
     def interval_s(self) -> float:
-        """See `Job`."""
+        """Pause until the next page, or until the next pass once one has ended."""
         return PAGE_INTERVAL_S if self._finished_at is None else self._idle_interval_s
 
     async def run_once(self, store: MaintenanceStore) -> BatchResult:
-        """See `Job.run_once`."""
+        """Process one batch of the shard that `store` has locked."""
         now = self._clock()
         # A time in the future is from before the clock was set back.
         if self._finished_at is not None and self._finished_at <= now < self._finished_at + PASS_INTERVAL:

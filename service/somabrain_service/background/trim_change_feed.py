@@ -24,7 +24,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class TrimChangeFeed:
-    """See `Job`. `grace_period`: extra retention of unpublished changes; None: no events are published."""
+    """Job that trims change feeds. `grace_period`: extra retention of unpublished changes; None: events are off."""
 
     name = "old-changes"
 
@@ -37,7 +37,7 @@ class TrimChangeFeed:
         self.interval_s = interval_s
 
     async def run_once(self, store: MaintenanceStore) -> BatchResult:
-        """See `Job.run_once`."""
+        """Process one batch of the shard that `store` has locked."""
         now = self._clock()
         grace_period = self._grace_period or timedelta(0)
         namespaces = await store.namespaces_to_trim(now, grace_period, NAMESPACES_PER_RUN)

@@ -4,7 +4,7 @@ A reading of the database's clock was taken after the query was sent and before 
 difference to this process' monotonic clock from below and from above. The first reading sets the difference to the
 middle of its bounds, as NTP does; each further one moves it only as far as its own bounds require. So a slow answer
 changes nothing, a quick one corrects by milliseconds, and a database whose clock was set, or another database after a
-failover, is followed at once. Between two readings time never goes back, whatever happens to the host's wall clock.
+failover, is followed at once. Between two readings time never goes back, even if the host's wall clock is set.
 """
 
 from __future__ import annotations

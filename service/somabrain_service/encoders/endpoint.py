@@ -41,7 +41,7 @@ class _AttemptFailed(Exception):
 
 
 class EndpointEncoder(PooledEncoder):
-    """See `Encoder`. Created by `open_endpoint`."""
+    """`Encoder` over HTTP. Created by `open_endpoint`."""
 
     def __init__(self, endpoint: EmbeddingsEndpoint, session: aiohttp.ClientSession) -> None:
         self.encoder_id = endpoint.id
@@ -53,7 +53,7 @@ class EndpointEncoder(PooledEncoder):
         self._breaker = CircuitBreaker(endpoint.breaker_failures, endpoint.breaker_reset_s, time.monotonic)
 
     async def encode(self, texts: Sequence[str]) -> Floats:
-        """See `Encoder.encode`."""
+        """Encode without blocking the event loop."""
         size = self._endpoint.batch
         batches = [texts[start : start + size] for start in range(0, len(texts), size)]
         if not batches:

@@ -27,7 +27,7 @@ class InstrumentedEncoder:
 
     @property
     def has_token_vectors(self) -> bool:
-        """See `Encoder.has_token_vectors`."""
+        """True if texts and queries get vectors of their word pieces, too."""
         return self._encoder.has_token_vectors
 
     async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -43,7 +43,7 @@ class InstrumentedEncoder:
         return await self._record(1, self._encoder.encode_query(query))
 
     async def spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-        """See `Encoder.spans`."""
+        """Return the first and the end character of each word piece of each text that has a vector."""
         return await self._encoder.spans(texts)
 
     async def _record(self, texts: int, encoding: Awaitable[T]) -> T:

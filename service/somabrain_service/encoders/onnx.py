@@ -166,7 +166,7 @@ class _Pending(Generic[T]):
 
 
 class OnnxEncoder:
-    """See `Encoder`. It runs in threads of its own, so that the event loop is not blocked.
+    """`Encoder` on ONNX Runtime. It runs in separate threads, so that the event loop is not blocked.
 
     At most `concurrency` runs at a time, each on one batch; onnxruntime's run releases the interpreter's lock and may
     be called by several threads. Texts that arrive while all run share the next one: reading the weights takes most of
@@ -185,25 +185,25 @@ class OnnxEncoder:
 
     @property
     def has_token_vectors(self) -> bool:
-        """See `Encoder.has_token_vectors`."""
+        """True if texts and queries get vectors of their word pieces, too."""
         return self._network.has_token_vectors
 
     async def encode(self, texts: Sequence[str]) -> Floats:
-        """See `Encoder.encode`."""
+        """Encode without blocking the event loop."""
         vectors = await self._convert(texts, lambda output: output.vector)
         return np.array(vectors, np.float32).reshape(-1, self.dimensions)
 
     async def encode_texts(self, texts: Sequence[str]) -> list[EncodedText]:
-        """See `Encoder.encode_texts`."""
+        """Encode texts to be stored; raises as `encode`."""
         return await self._convert(texts, Output.text)
 
     async def encode_query(self, query: str) -> EncodedQuery:
-        """See `Encoder.encode_query`."""
+        """Encode a query; raises as `encode`."""
         (encoded,) = await self._convert([query], Output.query)
         return encoded
 
     async def spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-        """See `Encoder.spans`."""
+        """Return the first and the end character of each word piece of each text that has a vector."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._network.spans, list(texts))
 
     async def _convert(self, texts: Sequence[str], convert: Callable[[Output], T]) -> list[T]:

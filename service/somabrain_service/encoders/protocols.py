@@ -16,7 +16,7 @@ from somabrain_service.domain.token_vectors import QueryTokens, TokenVectors
 
 
 class EncoderUnavailable(Unavailable):
-    """The encoder failed; Recall goes on by words only and reports it in the response."""
+    """The encoder failed; Recall continues with words only and reports this in the response."""
 
     reason = "ENCODER_UNAVAILABLE"
 
@@ -47,18 +47,18 @@ class PooledEncoder(ABC):
 
     @abstractmethod
     async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """See `Encoder.encode`."""
+        """Encode without blocking the event loop."""
 
     async def encode_texts(self, texts: Sequence[str]) -> list[EncodedText]:
-        """See `Encoder.encode_texts`."""
+        """Encode texts to be stored; raises as `encode`."""
         return [EncodedText(vector) for vector in await self.encode(texts)]
 
     async def encode_query(self, query: str) -> EncodedQuery:
-        """See `Encoder.encode_query`."""
+        """Encode a query; raises as `encode`."""
         return EncodedQuery((await self.encode([query]))[0])
 
     async def spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-        """See `Encoder.spans`."""
+        """Return the first and the end character of each word piece of each text that has a vector."""
         return [[] for _ in texts]
 
 

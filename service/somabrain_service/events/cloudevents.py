@@ -94,7 +94,7 @@ def build_events(source: str, pending: PendingChanges, now: datetime) -> EventBa
 
 
 def build_deletion_event(source: str, cursor: OutboxCursor, now: datetime) -> EventBatch:
-    """Return the last event of a deleted namespace; it also stands for changes that were never published."""
+    """Return the last event of a deleted namespace; it also covers changes that were never published."""
     builder = _EventBuilder(source, cursor.tenant, cursor.name, cursor.epoch)
     return EventBatch(cursor, (builder.event(DELETED, _LAST_POSITION, now, "deleted", {}),), None)
 

@@ -54,7 +54,7 @@ def with_credentials_of(current: EventsSettings, settings: EventsSettings) -> Ev
 def producer_config(settings: EventsSettings) -> Config:
     """Return the configuration of a gapless producer: it retries for ever, in order, and fails fatally where it cannot.
 
-    The caller gives up after a time-out of its own and creates another producer.
+    The caller gives up after its own time-out and creates another producer.
     """
     return client_config(settings) | {
         "enable.idempotence": True,

@@ -1,4 +1,4 @@
-"""Health of Kafka and its topic, probed every few seconds by a client of its own."""
+"""Health of Kafka and its topic, probed every few seconds by a separate client."""
 
 from __future__ import annotations
 

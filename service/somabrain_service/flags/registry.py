@@ -108,5 +108,5 @@ class FixedFlags:
         self._flags = flags
 
     def for_tenant(self, tenant: TenantId) -> Flags:
-        """See `FlagSource.for_tenant`."""
+        """Return the flags in effect for a tenant now."""
         return self._flags

@@ -85,7 +85,7 @@ class FlagStore:
         self.snapshot = FlagSnapshot()
 
     def for_tenant(self, tenant: TenantId) -> Flags:
-        """See `FlagSource.for_tenant`."""
+        """Return the flags in effect for a tenant now."""
         return self._tenant_flags.get(tenant, self._global_flags)
 
     def apply(self, values: Mapping[str, str]) -> None:

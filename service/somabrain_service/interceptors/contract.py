@@ -58,7 +58,7 @@ def _unset_on_creation(request: Descriptor) -> tuple[str, frozenset[str]] | None
 
 
 WRITE_METHODS = frozenset(path for path, method in METHODS.items() if not _reads(method))
-"""Methods that write; all others read, and write only what `methods_of` says."""
+"""Methods that write; all others read, and write only as `methods_of` describes."""
 
 UNSET_ON_CREATION: Mapping[str, tuple[str, frozenset[str]]] = {
     method.input_type.full_name: found

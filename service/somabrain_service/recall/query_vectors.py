@@ -24,5 +24,5 @@ class UncachedQueryVectors:
     """Encodes each query, without a cache."""
 
     async def get(self, tenant: TenantId, encoder: Encoder, query: str) -> EncodedQuery:
-        """See `QueryVectors.get`."""
+        """Return the vectors of a query."""
         return await encoder.encode_query(query)

@@ -35,7 +35,7 @@ class RankingRequest:
     """A query to rank: sorted `terms`, and float32[d] `vector` of `encoder_id`; None: terms only.
 
     `tokens` are those of the text `query`; None: its words are not compared by meaning. `priors`: a conversation is
-    asked, in which it matters who says something. `bypass_cache`: compute the ranking even if it is cached. `skip`:
+    asked, in which the speaker matters. `bypass_cache`: compute the ranking even if it is cached. `skip`:
     number of hits that previous pages had.
     """
 
@@ -69,7 +69,7 @@ class ExactRanker:
     """Computes each ranking, without a cache."""
 
     async def rank(self, snapshot: Snapshot, tenant: TenantId, request: RankingRequest) -> Ranking:
-        """See `Ranker.rank`."""
+        """Rank the memories of a snapshot."""
         statistics = await snapshot.statistics(request.terms)
         weights = bm25.idf(statistics.memories, statistics.df)
         search = Search(

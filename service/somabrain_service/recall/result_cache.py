@@ -51,7 +51,7 @@ class CachedRanker:
         self._cache = cache
 
     async def rank(self, snapshot: Snapshot, tenant: TenantId, request: RankingRequest) -> Ranking:
-        """See `Ranker.rank`."""
+        """Rank the memories of a snapshot."""
         if request.bypass_cache:
             return await self._ranker.rank(snapshot, tenant, request)
         namespace = snapshot.namespace
@@ -76,7 +76,7 @@ class CachedRanker:
         except SnapshotOutdated:
             if is_computing:
                 raise
-            # Of another caller, whose computation this one shared: it says nothing about this snapshot.
+            # An error of another caller, whose computation this one shared; it is not about this snapshot.
             return await self._ranker.rank(snapshot, tenant, request)
         return replace(ranking, cached=is_cached)
 
@@ -90,7 +90,7 @@ class CachedQueryVectors:
         self._local_cache: TTLCache[str, EncodedQuery] = TTLCache(LOCAL_VECTORS, time.monotonic)
 
     async def get(self, tenant: TenantId, encoder: Encoder, query: str) -> EncodedQuery:
-        """See `QueryVectors.get`."""
+        """Return the vectors of a query."""
         key = f"somabrain:query:{_digest(tenant, [encoder.encoder_id, encoder.has_token_vectors, query])}"
         if (cached := self._local_cache.get(key)) is not None:
             return cached

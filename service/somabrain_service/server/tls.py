@@ -60,7 +60,7 @@ class CertificateWatcher:
         served = self._configuration
 
         def fetch() -> grpc.ServerCertificateConfiguration | None:
-            # gRPC calls it at each handshake, one at a time, in a thread of its own. None: unchanged.
+            # gRPC calls it at each handshake, one at a time, in a separate thread. None: unchanged.
             nonlocal served
             if served is self._configuration:
                 return None

@@ -1,1 +1,1 @@
-"""gRPC servicers: conversion between protobuf and the domain, without logic of their own."""
+"""gRPC servicers: conversion between protobuf and the domain, without further logic."""

@@ -87,7 +87,7 @@ class IndexableStore(Store, Protocol):
     def snapshot(
         self, tenant: TenantId, name: NamespaceName, now: datetime, *, assume_unchanged: bool = False
     ) -> AbstractAsyncContextManager[IndexSource]:
-        """See `Store.snapshot`."""
+        """Open a snapshot of a namespace as of `now`."""
         ...
 
     async def read_memories(

@@ -1,4 +1,4 @@
-"""Import of the native kernel, a package of its own, which may be missing."""
+"""Import of the native kernel, a separate package, which may be missing."""
 
 from __future__ import annotations
 

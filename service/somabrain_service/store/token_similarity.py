@@ -20,7 +20,7 @@ def max_similarities(query: QueryTokens, texts: Sequence[bytes]) -> NDArray[np.f
     """
     if not kernel.is_installed():
         return token_vectors.max_similarities(query, texts)
-    import somabrain_kernel  # after the check: a package of its own
+    import somabrain_kernel  # after the check: it is a separate package
 
     buffer = somabrain_kernel.max_similarities(texts, query.codes, query.scales)
     return np.frombuffer(buffer).reshape(len(query.codes), len(texts))

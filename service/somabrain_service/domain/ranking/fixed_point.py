@@ -1,4 +1,4 @@
-"""Fixed-point vectors, so that a cosine is the same number wherever and in whatever order it is summed.
+"""Fixed-point vectors, so that a cosine is the same number on every machine and in every order of summation.
 
 A unit vector is rounded to the nearest 1/2048 per component. Products are then integer multiples of 2^-22, and so are
 their partial sums, which by Cauchy-Schwarz stay below 2: a float32 represents each of them exactly. PostgreSQL on any

@@ -101,7 +101,7 @@ _KEYS = {
 
 
 class PostgresSnapshot:
-    """See `Snapshot` and `IndexSource`."""
+    """`Snapshot` and `IndexSource` on one read-only transaction of PostgreSQL."""
 
     def __init__(self, connection: Connection, namespace: Namespace, now: datetime) -> None:
         self.namespace = namespace
@@ -112,19 +112,19 @@ class PostgresSnapshot:
         self._vector_count: int | None = None
 
     async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
-        """See `Snapshot.statistics`."""
+        """Return the namespace's counts; to be called before `candidates`."""
         row = (await self._connection.execute(_STATISTICS, {**self._values, "terms": list(terms)})).one()
         self._vector_count = row.vectors
         return Statistics(self.namespace, row.memories, int(row.tokens), row.vectors, tuple(row.df))
 
     async def next_expiry(self) -> datetime | None:
-        """See `Snapshot.next_expiry`."""
+        """Return the earliest expiry of a memory that is live, or may prove renewed; None: no memory expires."""
         values = {"ns": self.namespace.number, "renewable_from": self._now - MAX_RENEWAL}
         expiry: datetime | None = (await self._connection.execute(_NEXT_EXPIRY, values)).scalar_one()
         return expiry
 
     async def changes(self, after: Position, limit: int) -> list[Change] | None:
-        """See `Snapshot.changes`."""
+        """Return at most `limit` changes after `after` in commit order; None: some of them were trimmed."""
         # Includes the change at `after` itself, unless that is a whole version, to detect if it was trimmed.
         values = {**self._values, "version": after.version, "ordinal": after.ordinal, "limit": limit + 1}
         changes = [
@@ -142,44 +142,44 @@ class PostgresSnapshot:
         return changes[1:] if changes and changes[0].position == after else None
 
     async def get_many(self, ids: Sequence[MemoryId]) -> dict[MemoryId, Memory]:
-        """See `Snapshot.get_many`."""
+        """Return those of the memories that exist, by id, without a bound on their size."""
         result = await self._connection.execute(_LIVE, {**self._values, "ids": numbers(ids)})
         memories = (rows.memory(self._name, row) for row in result)
         return {memory.name.memory: memory for memory in memories}
 
     async def vectors(self, ids: Sequence[MemoryId]) -> dict[MemoryId, StoredVector]:
-        """See `Snapshot.vectors`."""
+        """Return the vectors of those of the memories that have one."""
         result = await self._connection.execute(_VECTORS, {**self._values, "ids": numbers(ids)})
         return {
             MemoryId(row.memory): StoredVector(np.array(row.embedding, np.float32), row.encoder_id) for row in result
         }
 
     async def candidates(self, search: Search) -> Candidates:
-        """See `Snapshot.candidates`."""
+        """Return the top by words, the top by vector, their session neighbours, and the neighbours of these."""
         if self._vector_count is None:
             await self.statistics()
         return await candidates.find(self._connection, self._values, search, self._vector_count or 0)
 
     async def indexed_ranking(self, search: Search) -> Ranking | None:
-        """See `Snapshot.indexed_ranking`; PostgreSQL has candidates only."""
+        """Return None: PostgreSQL has candidates, no ranking."""
         return None
 
     async def shortlist(self, ids: Sequence[int], query: QueryTokens) -> Shortlist:
-        """See `Snapshot.shortlist`."""
+        """Return the memories of a first ranking, with the similarity of the words of their texts to the query's."""
         return await token_vectors.shortlist(self._connection, self.namespace.number, ids, query)
 
     async def token_rows(self, ids: Sequence[int]) -> list[TokenRow]:
-        """See `Snapshot.token_rows`."""
+        """Return the token vectors of those of the memories that have them."""
         return await token_vectors.rows(self._connection, self.namespace.number, ids)
 
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:
-        """See `Snapshot.memories`."""
+        """Return memories in the order of `ids`; stops, after at least one, before `size_bytes` would be exceeded."""
         execute = self._connection.execute_and_commit if end_snapshot else self._connection.execute_all
         (result,) = await execute(memories.by_ids_statement(self.namespace.number, ids, size_bytes))
         return [rows.memory(self._name, row) for row in result]
 
     async def memory(self, ref: MemoryRef) -> Memory | None:
-        """See `Snapshot.memory`."""
+        """Return a memory; None: no such memory."""
         statement = memories.find_live(ref, self.namespace.number, self._now)
         row = (await self._connection.execute(*statement)).one_or_none()
         return None if row is None else rows.memory(self._name, row)
@@ -187,7 +187,7 @@ class PostgresSnapshot:
     async def revisions(
         self, memory: MemoryId, before: int | None, limit: int, size_bytes: int
     ) -> tuple[list[Memory], bool]:
-        """See `Snapshot.revisions`."""
+        """Return former revisions, newest first, before revision `before` (None: all); bounded as `memories` is."""
         parameters = {
             "ns": self.namespace.number,
             "id": memory,
@@ -208,7 +208,7 @@ class PostgresSnapshot:
         limit: int,
         unchanged_since: int | None = None,
     ) -> list[tuple[str, int]]:
-        """See `Snapshot.list_keys`."""
+        """Return at most `limit` sort keys after `after`, each with its memory's id."""
         statement, values = list_statement(memory_filter, order, after, unchanged_since)
         result = await self._connection.execute(statement, {**self._values, **values, "limit": limit})
         return [(_format_key(order, row[0]), row[1]) for row in result]
@@ -216,21 +216,21 @@ class PostgresSnapshot:
     async def list_groups(
         self, memory_filter: MemoryFilter, group_by: GroupField, after: str, limit: int
     ) -> list[MemoryGroup]:
-        """See `Snapshot.list_groups`."""
+        """Return at most `limit` groups after `after`, in the order of their bytes."""
         statement, values = groups_statement(memory_filter, group_by)
         result = await self._connection.execute(statement, {**self._values, **values, "after": after, "limit": limit})
         return [MemoryGroup(*row) for row in result]
 
     async def expiries(self, ids: Sequence[int]) -> list[tuple[int, int]]:
-        """See `IndexSource.expiries`."""
+        """Return those of the memories that exist, each with its expiry in microseconds since 1970."""
         return await index_rows.expiries(self._connection, self.namespace.number, ids)
 
     async def identifiers(self, after: int, limit: int) -> list[int]:
-        """See `IndexSource.identifiers`."""
+        """Return at most `limit` sorted ids of memories above `after`, including expired ones."""
         return await index_rows.identifiers(self._connection, self.namespace.number, after, limit)
 
     async def index_rows(self, ids: Sequence[int], encoder_id: str) -> IndexRows:
-        """See `IndexSource.index_rows`."""
+        """Return the rows of those of the memories that exist."""
         return await index_rows.index_rows(self._connection, self.namespace.number, ids, encoder_id)
 
 

@@ -59,7 +59,7 @@ _SCHEMA = sql(schema.SELECT_SCHEMA_INFO)
 
 
 class PostgresStore:
-    """See `Store`."""
+    """`Store` on PostgreSQL; every call is one transaction of one tenant."""
 
     def __init__(
         self,
@@ -94,15 +94,15 @@ class PostgresStore:
             await self._transactions.write(tenant, free, idempotent=True)
 
     def connections(self) -> tuple[int, int]:
-        """See `Store.connections`."""
+        """Return the numbers of idle and used connections, for metrics; without a query."""
         return self._transactions.connections()
 
     def index_stats(self) -> IndexStats:
-        """See `Store.index_stats`."""
+        """Return the state of the search index, for metrics; without a query."""
         return IndexStats(0, 0, 0, 0)
 
     async def ping(self) -> datetime:
-        """See `Store.ping`."""
+        """Return the current time of the database's clock."""
         match await self._transactions.fetch_one(_PING):
             case (datetime() as database_time,):
                 return database_time
@@ -110,7 +110,7 @@ class PostgresStore:
                 raise StoreUnavailable("PostgreSQL did not return its time; try again shortly.")
 
     async def schema_state(self) -> SchemaState:
-        """See `Store.schema_state`."""
+        """Return the database's schema version and this image's, for /ready."""
         exists = await self._transactions.fetch_one(_SCHEMA_EXISTS)
         row = await self._transactions.fetch_one(_SCHEMA) if exists and exists[0] else None
         match row:
@@ -122,7 +122,7 @@ class PostgresStore:
     async def create_namespace(
         self, tenant: TenantId, draft: NamespaceDraft, analyzer: str, now: datetime, request: RequestKey | None
     ) -> Namespace:
-        """See `Store.create_namespace`."""
+        """Create a namespace; every setting of `draft` is set."""
 
         async def work(connection: Connection) -> Namespace:
             return await namespaces.create(connection, draft, analyzer, now, request)
@@ -130,7 +130,7 @@ class PostgresStore:
         return await self._transactions.write(tenant, work, idempotent=request is not None)
 
     async def namespace(self, tenant: TenantId, name: NamespaceName) -> Namespace:
-        """See `Store.namespace`."""
+        """Return a namespace, possibly cached: its version and times may be stale."""
         if cached := self._namespace_cache.get(tenant, name):
             return cached
         async with self._open_snapshot(tenant, name) as (_, namespace):
@@ -139,19 +139,19 @@ class PostgresStore:
     async def measure_namespace(
         self, tenant: TenantId, name: NamespaceName, now: datetime
     ) -> tuple[Namespace, NamespaceStatistics]:
-        """See `Store.measure_namespace`."""
+        """Return a namespace as it is now, with its statistics."""
         async with self._transactions.read(tenant) as (connection, _):
             return await namespaces.measure(connection, name, now)
 
     async def list_namespaces(self, tenant: TenantId, after: str, limit: int) -> list[Namespace]:
-        """See `Store.list_namespaces`."""
+        """Return at most `limit` namespaces whose names' last part is after `after`, in byte order."""
         async with self._transactions.read(tenant) as (connection, _):
             return await namespaces.page(connection, after, limit)
 
     async def update_namespace(
         self, tenant: TenantId, change: NamespaceChange, analyzer: str, now: datetime, request: RequestKey | None
     ) -> Namespace:
-        """See `Store.update_namespace`."""
+        """Change a namespace's settings; `analyzer` is that of its language where that changes."""
 
         async def work(connection: Connection) -> Namespace:
             return await namespaces.update(connection, change, analyzer, now, request)
@@ -163,7 +163,7 @@ class PostgresStore:
     async def delete_namespace(
         self, tenant: TenantId, name: NamespaceName, etag: str, now: datetime, request: RequestKey | None
     ) -> bool:
-        """See `Store.delete_namespace`."""
+        """Delete a namespace with everything in it; False: no such namespace."""
 
         async def work(connection: Connection) -> bool:
             return await delete.delete_namespace(connection, name, etag, now, request, self._delete_batch_size)
@@ -175,7 +175,7 @@ class PostgresStore:
     async def erase_subject(
         self, tenant: TenantId, name: NamespaceName, subject: str, now: datetime, request: RequestKey | None
     ) -> ErasureResult:
-        """See `Store.erase_subject`."""
+        """Erase all memories about a subject, expired ones too, and all revisions about it."""
 
         async def work(connection: Connection) -> ErasureResult:
             return await delete.erase_subject(connection, name, subject, now, request, self._delete_batch_size)
@@ -191,7 +191,7 @@ class PostgresStore:
         now: datetime,
         request: RequestKey | None,
     ) -> ForgettingResult:
-        """See `Store.forget_memories`."""
+        """Forget at most `limit` live memories that match, oldest first: all of them or, on failure, none."""
 
         async def work(connection: Connection) -> ForgettingResult:
             return await delete.forget_matching(
@@ -203,7 +203,7 @@ class PostgresStore:
     async def count_memories(
         self, tenant: TenantId, name: NamespaceName, memory_filter: MemoryFilter, now: datetime
     ) -> ForgettingResult:
-        """See `Store.count_memories`."""
+        """Return the result of `forget_memories` without a memory forgotten."""
         async with self._open_snapshot(tenant, name) as (connection, namespace):
             statements = delete.matching_statements(memory_filter)
             values = {"ns": namespace.number, "now": now, **statements.values}
@@ -214,7 +214,7 @@ class PostgresStore:
     async def snapshot(
         self, tenant: TenantId, name: NamespaceName, now: datetime, *, assume_unchanged: bool = False
     ) -> AsyncIterator[IndexSource]:
-        """See `IndexableStore.snapshot`; nothing is assumed."""
+        """Open a snapshot of a namespace; no version is assumed."""
         del assume_unchanged
         async with self._open_snapshot(tenant, name) as (connection, namespace):
             yield PostgresSnapshot(connection, namespace, now)
@@ -222,7 +222,7 @@ class PostgresStore:
     async def read_memories(
         self, tenant: TenantId, namespace: Namespace, ids: Sequence[int], size_bytes: int
     ) -> tuple[Namespace, list[Memory]]:
-        """See `IndexableStore.read_memories`."""
+        """Return the namespace as it is, and memories of it as `Snapshot.memories` does, in one exchange."""
         find = (namespaces.FIND, {"name": namespace.name.namespace})
         read = memories.by_ids_statement(namespace.number, ids, size_bytes)
         try:
@@ -261,7 +261,7 @@ class PostgresStore:
     async def insert_memory(
         self, tenant: TenantId, namespace: Namespace, new: NewMemory, request: RequestKey | None
     ) -> WriteResult:
-        """See `Store.insert_memory`."""
+        """Store a memory durably."""
         key = (tenant, namespace.name, namespace.etag)
         return await self._group_commit.submit(key, (namespace, new, request), insert_batch.usage_of(new))
 
@@ -279,7 +279,7 @@ class PostgresStore:
     async def insert_memories(
         self, tenant: TenantId, namespace: Namespace, items: Sequence[tuple[NewMemory, RequestKey | None]]
     ) -> BatchWriteResult:
-        """See `Store.insert_memories`."""
+        """Store memories in one transaction; one that fails has its error as a result."""
         total = sum((insert_batch.usage_of(new) for new, _ in items), StorageUsage())
         now = items[0][0].create_time if items else datetime.now(UTC)
 
@@ -301,7 +301,7 @@ class PostgresStore:
     async def find_replay(
         self, tenant: TenantId, parent: NamespaceName, request: RequestKey | None, now: datetime
     ) -> WriteResult | None:
-        """See `Store.find_replay`."""
+        """Return the result of a request that was answered before, with its memory as it is now. None: not answered."""
         if request is None:
             return None
         async with self._transactions.read(tenant) as (connection, _):
@@ -312,7 +312,7 @@ class PostgresStore:
     async def update_memory(
         self, tenant: TenantId, namespace: Namespace, change: MemoryUpdate, request: RequestKey | None
     ) -> WriteResult | None:
-        """See `Store.update_memory`."""
+        """Change a memory; its former state becomes a revision. None: it no longer equals `change.before`."""
         now, draft = change.update_time, change.draft
         tokens = change.new_text.tokens if change.new_text else None
         growth = StorageUsage(
@@ -337,7 +337,7 @@ class PostgresStore:
     async def touch_memory(
         self, tenant: TenantId, ref: MemoryRef, expire_time: datetime, now: datetime
     ) -> Memory | None:
-        """See `Store.touch_memory`."""
+        """Let a memory expire at `expire_time`, unless it expires later or never. None: no such memory."""
 
         async def work(connection: Connection) -> Memory | None:
             find = (namespaces.FIND, {"name": ref.namespace.namespace})
@@ -355,7 +355,7 @@ class PostgresStore:
     async def touch_memories(
         self, tenant: TenantId, namespace: Namespace, ids: Sequence[MemoryId], expire_time: datetime, now: datetime
     ) -> set[MemoryId]:
-        """See `Store.touch_memories`."""
+        """Extend the lives of memories by their ids; return those that now expire at `expire_time`."""
         values = {"ns": namespace.number, "ids": numbers(ids), "now": now, "expire_time": expire_time}
 
         async def work(connection: Connection) -> set[MemoryId]:
@@ -366,7 +366,7 @@ class PostgresStore:
     async def delete_memory(
         self, tenant: TenantId, ref: MemoryRef, etag: str, now: datetime, request: RequestKey | None
     ) -> NamespaceVersion | None:
-        """See `Store.delete_memory`."""
+        """Delete a memory with its derived rows. None: no such memory in the namespace."""
 
         async def work(connection: Connection) -> NamespaceVersion | None:
             return await delete.delete_memory(connection, ref, etag, now, request)

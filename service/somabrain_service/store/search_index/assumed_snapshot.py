@@ -22,7 +22,7 @@ from somabrain_service.store.search_index.manager import AssumedIndex, SearchInd
 
 
 class AssumedSnapshot:
-    """See `Snapshot`. What the index does not have raises SnapshotOutdated, so that the caller begins again."""
+    """`Snapshot` at an assumed version; reading what the index lacks raises SnapshotOutdated, so the caller retries."""
 
     def __init__(
         self, store: IndexableStore, indexes: SearchIndexManager, tenant: TenantId, assumed: AssumedIndex, now: datetime
@@ -35,17 +35,17 @@ class AssumedSnapshot:
         self._now = now
 
     async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
-        """See `Snapshot.statistics`."""
+        """Return the namespace's counts; to be called before `candidates`."""
         statistics = self._index.statistics(self.namespace, terms, self._now)
         return statistics if statistics is not None else self._begin_again()
 
     async def indexed_ranking(self, search: Search) -> Ranking | None:
-        """See `Snapshot.indexed_ranking`."""
+        """Return the ranking from the search index; None: it does not have this version, so rank `candidates`."""
         ranking = await self._indexes.threads.rank(self._index, self.namespace, search, self._now)
         return ranking if ranking is not None else self._begin_again()
 
     async def shortlist(self, ids: Sequence[int], query: QueryTokens) -> Shortlist:
-        """See `Snapshot.shortlist`."""
+        """Return the memories of a first ranking, with the similarity of the words of their texts to the query's."""
         shortlist = await self._indexes.threads.shortlist(self._index, self.namespace, ids, query)
         if shortlist is None:
             self._indexes.request_tokens(self._tenant, self.namespace.name)
@@ -53,7 +53,7 @@ class AssumedSnapshot:
         return shortlist
 
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:
-        """See `Snapshot.memories`; also without ids it compares the namespace with PostgreSQL's."""
+        """Return memories as `Snapshot.memories` does; even without ids it compares the namespace with PostgreSQL's."""
         del end_snapshot
         namespace, memories = await self._store.read_memories(self._tenant, self.namespace, ids, size_bytes)
         if (namespace.read_version, namespace.etag) != (self.namespace.read_version, self.namespace.etag):
@@ -62,43 +62,43 @@ class AssumedSnapshot:
         return memories
 
     async def next_expiry(self) -> datetime | None:
-        """See `Snapshot.next_expiry`."""
+        """Return the earliest expiry of a memory that is live, or may prove renewed; None: no memory expires."""
         self._begin_again()
 
     async def changes(self, after: Position, limit: int) -> list[Change] | None:
-        """See `Snapshot.changes`."""
+        """Return at most `limit` changes after `after` in commit order; None: some of them were trimmed."""
         self._begin_again()
 
     async def get_many(self, ids: Sequence[MemoryId]) -> dict[MemoryId, Memory]:
-        """See `Snapshot.get_many`."""
+        """Return those of the memories that exist, by id, without a bound on their size."""
         self._begin_again()
 
     async def vectors(self, ids: Sequence[MemoryId]) -> dict[MemoryId, StoredVector]:
-        """See `Snapshot.vectors`."""
+        """Return the vectors of those of the memories that have one."""
         self._begin_again()
 
     async def token_rows(self, ids: Sequence[int]) -> list[TokenRow]:
-        """See `Snapshot.token_rows`."""
+        """Return the token vectors of those of the memories that have them."""
         self._begin_again()
 
     async def candidates(self, search: Search) -> Candidates:
-        """See `Snapshot.candidates`."""
+        """Return the top by words, the top by vector, their session neighbours, and the neighbours of these."""
         self._begin_again()
 
     async def memory(self, ref: MemoryRef) -> Memory | None:
-        """See `Snapshot.memory`."""
+        """Return a memory; None: no such memory."""
         self._begin_again()
 
     async def revisions(
         self, memory: MemoryId, before: int | None, limit: int, size_bytes: int
     ) -> tuple[list[Memory], bool]:
-        """See `Snapshot.revisions`."""
+        """Return former revisions, newest first, before revision `before` (None: all); bounded as `memories` is."""
         self._begin_again()
 
     async def list_groups(
         self, memory_filter: MemoryFilter, group_by: GroupField, after: str, limit: int
     ) -> list[MemoryGroup]:
-        """See `Snapshot.list_groups`."""
+        """Return at most `limit` groups after `after`, in the order of their bytes."""
         self._begin_again()
 
     async def list_keys(
@@ -109,7 +109,7 @@ class AssumedSnapshot:
         limit: int,
         unchanged_since: int | None = None,
     ) -> list[tuple[str, int]]:
-        """See `Snapshot.list_keys`."""
+        """Return at most `limit` sort keys after `after`, each with its memory's id."""
         self._begin_again()
 
     def _begin_again(self) -> NoReturn:

@@ -1,6 +1,6 @@
 """An index in use, which changes beside the calls that search it: it catches up, and its token vectors come and go.
 
-Each change holds `lock`. Token vectors are read in pages, in one snapshot, while the index goes on to later versions:
+Each change holds `lock`. Token vectors are read in pages, in one snapshot, while the index advances to later versions:
 it then gets those of the changed memories with the change, and the pages leave them out.
 """
 
@@ -76,7 +76,7 @@ class IndexEntry:
         has_tokens = self.index.has_tokens or self._changed is not None
         token_rows = await source.token_rows(ids) if has_tokens else ()
         try:
-            # It waits for the searches at work.
+            # It waits for running searches.
             await asyncio.to_thread(self.index.apply, ids, index_rows, target, token_rows)
         except RuntimeError:  # a fault of the kernel, after which the index is in an unknown state
             _log.exception("search index not updated")

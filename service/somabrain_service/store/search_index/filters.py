@@ -18,7 +18,7 @@ def unix_microseconds(time: datetime) -> int:
 
 @dataclass(frozen=True, slots=True)
 class IndexFilter:
-    """See `somabrain_kernel.Filter`."""
+    """Filter with the fields that `somabrain_kernel.Filter` has."""
 
     labels: Sequence[tuple[str, str]]
     kinds: Sequence[int]

@@ -38,7 +38,7 @@ class SearchIndex:
         self._kernel = somabrain_kernel.Index(self.as_of.version, instruction_set)
         self._confirmed_us = -(2**62)
         """Time up to which memories have expired for good."""
-        # Not read from the kernel at each use, which would wait for an update at work.
+        # Not read from the kernel at each use, which would wait for a running update.
         self.memories = 0
         """Number of memories, including expired ones."""
         self.size_bytes = self._kernel.size_bytes
@@ -76,7 +76,7 @@ class SearchIndex:
         return self._kernel.expired(self._confirmed_us, unix_microseconds(now))
 
     def confirm(self, expiries: Sequence[tuple[int, int]], now: datetime) -> None:
-        """Record when memories expire, in microseconds since 1970, as a snapshot opened at `now` or later says.
+        """Record when memories expire, in microseconds since 1970, as read from a snapshot opened at `now` or later.
 
         One that has expired stays so; but a renewal that began before may be committed a little later.
         """
@@ -95,7 +95,7 @@ class SearchIndex:
         self.token_bytes = self._kernel.token_bytes
 
     def statistics(self, namespace: Namespace, terms: Sequence[str], now: datetime) -> Statistics | None:
-        """See `Snapshot.statistics`. None: the index is no longer at the version of `namespace`."""
+        """Return the namespace's counts. None: the index is no longer at the version of `namespace`."""
         counts = self._kernel.statistics(namespace.version, unix_microseconds(now), terms)
         if counts is None:
             return None
@@ -103,7 +103,7 @@ class SearchIndex:
         return Statistics(namespace, memories, term_occurrences, vectors, tuple(df))
 
     def rank(self, namespace: Namespace, search: Search, now: datetime) -> Ranking | None:
-        """See `Snapshot.indexed_ranking`. None: the index is no longer at the version of `namespace`."""
+        """Return the ranking of a search. None: the index is no longer at the version of `namespace`."""
         half_life = namespace.settings.recency_half_life
         max_score = bm25.max_score(np.asarray(search.idf))
         result = self._kernel.search(
@@ -135,7 +135,7 @@ class SearchIndex:
         )
 
     def shortlist(self, namespace: Namespace, ids: Sequence[int], query: QueryTokens) -> Shortlist | None:
-        """See `Snapshot.shortlist`. None: as of `rank`, or the index does not have the token vectors."""
+        """Return the shortlist with its similarities. None: as for `rank`, or the index has no token vectors."""
         result = self._kernel.shortlist(namespace.version, ids, query.codes, query.scales, MAX_TOKEN_BYTES)
         if result is None:
             return None

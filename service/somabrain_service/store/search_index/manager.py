@@ -154,7 +154,7 @@ class SearchIndexManager:
         try:
             caught_up = index.can_advance_to(namespace) and await entry.catch_up(target, source)
         except BaseException:
-            self.drop(*key)  # cancelled, say: its thread may still be at work, and nobody would wait for it
+            self.drop(*key)  # such as after cancellation: its thread may still run, and nothing awaits it
             raise
         if not caught_up:
             self.drop(*key)

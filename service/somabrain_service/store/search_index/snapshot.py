@@ -39,11 +39,11 @@ class SearchIndexSnapshot:
 
     @property
     def namespace(self) -> Namespace:
-        """See `Snapshot.namespace`."""
+        """The namespace at this snapshot."""
         return self._snapshot.namespace
 
     async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
-        """See `Snapshot.statistics`."""
+        """Return the namespace's counts; to be called before `candidates`."""
         self._index = await self._indexes.get_at_version(self._tenant, self.namespace, self._snapshot, self._now)
         if self._index is not None:
             statistics = self._index.statistics(self.namespace, terms, self._now)
@@ -55,18 +55,18 @@ class SearchIndexSnapshot:
         return statistics
 
     async def candidates(self, search: Search) -> Candidates:
-        """See `Snapshot.candidates`."""
+        """Return the top by words, the top by vector, their session neighbours, and the neighbours of these."""
         return await self._snapshot.candidates(search)
 
     async def indexed_ranking(self, search: Search) -> Ranking | None:
-        """See `Snapshot.indexed_ranking`."""
+        """Return the ranking from the search index; None: it does not have this version, so rank `candidates`."""
         # None as well if another snapshot has advanced the index meanwhile.
         if self._index is None:
             return None
         return await self._indexes.threads.rank(self._index, self.namespace, search, self._now)
 
     async def shortlist(self, ids: Sequence[int], query: QueryTokens) -> Shortlist:
-        """See `Snapshot.shortlist`."""
+        """Return the memories of a first ranking, with the similarity of the words of their texts to the query's."""
         if self._index is not None:
             shortlist = await self._indexes.threads.shortlist(self._index, self.namespace, ids, query)
             if shortlist is not None:

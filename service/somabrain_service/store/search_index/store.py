@@ -21,7 +21,7 @@ from somabrain_service.store.tasks import TaskSet
 
 
 class SearchIndexStore:
-    """See `Store`. `indexes` is public for the code that closes it, and for tests."""
+    """`Store` that searches in memory. `indexes` is public for the code that closes it, and for tests."""
 
     def __init__(self, store: IndexableStore, tasks: TaskSet, search_index: SearchIndexSettings) -> None:
         self._store = store
@@ -56,7 +56,7 @@ class SearchIndexStore:
     async def snapshot(
         self, tenant: TenantId, name: NamespaceName, now: datetime, *, assume_unchanged: bool = False
     ) -> AsyncIterator[Snapshot]:
-        """See `Store.snapshot`."""
+        """Open a snapshot of a namespace as of `now`."""
         with self._dropping_missing(tenant, name):
             if assume_unchanged and (assumed := self.indexes.assume_unchanged(tenant, name, now)):
                 yield AssumedSnapshot(self._store, self.indexes, tenant, assumed, now)
@@ -75,19 +75,19 @@ class SearchIndexStore:
             raise
 
     def index_stats(self) -> IndexStats:
-        """See `Store.index_stats`."""
+        """Return the state of the search index, for metrics; without a query."""
         indexes = self.indexes
         return IndexStats(indexes.count, indexes.size_bytes, indexes.token_bytes, indexes.threads.failures)
 
     async def delete_namespace(
         self, tenant: TenantId, name: NamespaceName, etag: str, now: datetime, request: RequestKey | None
     ) -> bool:
-        """See `Store.delete_namespace`."""
+        """Delete a namespace with everything in it; False: no such namespace."""
         deleted = await self._store.delete_namespace(tenant, name, etag, now, request)
         self.indexes.drop(tenant, name)
         return deleted
 
     async def namespace(self, tenant: TenantId, name: NamespaceName) -> Namespace:
-        """See `Store.namespace`."""
+        """Return a namespace, possibly cached: its version and times may be stale."""
         with self._dropping_missing(tenant, name):
             return await self._store.namespace(tenant, name)

@@ -40,13 +40,13 @@ class SearchThreads:
         """Number of searches that failed."""
 
     async def rank(self, index: SearchIndex, namespace: Namespace, search: Search, now: datetime) -> Ranking | None:
-        """See `SearchIndex.rank`. None as well if the kernel failed, so that PostgreSQL searches."""
+        """Run `SearchIndex.rank`. None also if the kernel failed, so that PostgreSQL searches."""
         try:
             if index.memories <= MAX_INLINE_MEMORIES:
                 return index.rank(namespace, search, now)
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._executor, index.rank, namespace, search, now)
-        except RuntimeError:  # a fault of the kernel; the index stays, because a search does not change it
+        except RuntimeError:  # the kernel failed; the index stays valid, because a search does not change it
             self.failures += 1
             _log.exception("search in memory failed", effect="PostgreSQL searches")
             return None
@@ -54,7 +54,7 @@ class SearchThreads:
     async def shortlist(
         self, index: SearchIndex, namespace: Namespace, ids: Sequence[int], query: QueryTokens
     ) -> Shortlist | None:
-        """See `SearchIndex.shortlist`."""
+        """Run `SearchIndex.shortlist`, in a thread if the query is long."""
         if len(query.codes) <= MAX_INLINE_WORD_PIECES:
             return index.shortlist(namespace, ids, query)
         loop = asyncio.get_running_loop()

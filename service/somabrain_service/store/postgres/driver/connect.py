@@ -43,7 +43,7 @@ async def open_pool(
         ConfigurationError: the DSN is invalid.
     """
     source = CurrentDsn("postgres_dsn", "the key app-dsn", dsn, current_dsn)
-    connector = Connector(source, database, "somabrain-service", {}, check_each=False)  # readiness goes on checking
+    connector = Connector(source, database, "somabrain-service", {}, check_each=False)  # readiness checks it regularly
     pool = Pool(connector.connect, database.pool_size, database.connect_timeout_s, connector.is_current)
     try:
         yield pool
@@ -76,7 +76,7 @@ class Connector:
             database: timeouts.
             name: application name, as PostgreSQL shows it.
             more: further settings of each session.
-            check_each: check at each connection if a pooler in between gives it a session of its own; otherwise until
+            check_each: check at each connection if a pooler in between pools by session; otherwise until
                 one of them was found to.
         """
         self._dsn, self._name, self._check_each = dsn, name, check_each
@@ -145,7 +145,7 @@ class Connector:
         if row.unusable_schema:
             raise UnsuitableSession(session.unusable_schema(row.unusable_schema, row.role), "no USAGE")
         connection.backend, connection.target = row.backend, dsn_target(dsn)
-        # A pooler gives its clients process ids of its own.
+        # A pooler reports its own process ids to clients.
         if driver.pgconn.backend_pid != row.backend and (self._check_each or self._checked_pooler != connection.target):
             own = await _gives_own_sessions(connection, lambda: self._open_driver(dsn), self._timeout_s)
             self._checked_pooler = connection.target if own else None
@@ -153,7 +153,7 @@ class Connector:
 
 
 async def _gives_own_sessions(connection: Connection, open_driver: OpenDriver, timeout_s: float) -> bool:
-    """Return True if the pooler in between gives a client a session of its own, not one for each transaction.
+    """Return True if the pooler in between gives each client a session, not one for each transaction.
 
     While a second client is in a transaction, that has another backend, and the first still its own. If the pooler has
     no session left for a second client, nothing is known: False, and the next connection is checked.

@@ -278,7 +278,7 @@ class Connection:
             return await wait_async(_fetch_results(self._pg), self._pg.socket, interval=WAIT_INTERVAL_S)
 
     def _abandon(self) -> None:
-        """Give up the connection; its statement is cancelled in the background, and nobody waits for that."""
+        """Give up the connection; its statement is cancelled in the background, without waiting."""
         self._abandoned = True
         task = asyncio.create_task(self._cancel_and_close())
         _cancellations.add(task)

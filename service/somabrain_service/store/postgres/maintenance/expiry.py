@@ -80,7 +80,7 @@ SELECT count(*) AS keys, min(expire_time) AS since FROM deleted
 
 
 async def expired(connection: Connection, shard: Shard, now: datetime, limit: int) -> list[PendingNamespace]:
-    """See `MaintenanceStore.expired`."""
+    """Return at most `limit` namespaces of the shard with expired memories, longest pending first."""
     values = {"now": now, "number": shard.number, "of": shard.count, "limit": limit}
     return [PendingNamespace(row.tenant_id, row.id, row.since) for row in await connection.execute(_EXPIRED, values)]
 
@@ -88,7 +88,7 @@ async def expired(connection: Connection, shard: Shard, now: datetime, limit: in
 async def namespaces_to_trim(
     connection: Connection, shard: Shard, now: datetime, grace_period: timedelta, limit: int
 ) -> list[PendingNamespace]:
-    """See `MaintenanceStore.namespaces_to_trim`."""
+    """Return at most `limit` namespaces of the shard whose feeds have changes to trim, oldest first."""
     values = {"now": now, "grace_period": grace_period, "number": shard.number, "of": shard.count, "limit": limit}
     return [
         PendingNamespace(row.tenant_id, row.id, row.since)
@@ -99,21 +99,21 @@ async def namespaces_to_trim(
 async def trim_changes(
     connection: Connection, pending: PendingNamespace, now: datetime, grace_period: timedelta, limit: int
 ) -> TrimResult:
-    """See `MaintenanceStore.trim_changes`."""
+    """Delete at most `limit` changes past the retention, oldest first, except the newest of them."""
     values = {"ns": pending.ns, "now": now, "grace_period": grace_period, "limit": limit}
     row = (await connection.execute(_TRIM_CHANGES, values)).one()
     return TrimResult(row.changes, row.unpublished)
 
 
 async def purge_keys(connection: Connection, shard: Shard, now: datetime, limit: int) -> PurgeResult:
-    """See `MaintenanceStore.purge_keys`."""
+    """Delete at most `limit` expired request ids."""
     values = {"now": now, "number": shard.number, "of": shard.count, "limit": limit}
     row = (await connection.execute(_PURGE_KEYS, values)).one()
     return PurgeResult(row.keys, row.since or now)
 
 
 async def expire(connection: Connection, pending: PendingNamespace, now: datetime, limit: int) -> int:
-    """See `MaintenanceStore.expire`."""
+    """Delete at most `limit` expired memories with their derived rows, append to the feed, return their number."""
     values = {"ns": pending.ns, "now": now, "limit": limit}
     deleted = DeletedRows()
     if ids := [row.id for row in await connection.execute(LOCK_EXPIRED, values)]:

@@ -66,7 +66,7 @@ _START = TermPosition(TenantId(UUID(int=0)), -1, -1)
 
 
 async def next_page(connection: Connection, shard: Shard, after: TermPosition | None, limit: int) -> TermPage | None:
-    """See `MaintenanceStore.next_terms`."""
+    """Read at most `limit` terms of the shard's memories, from the first `after` on; None: there are no more."""
     start = after or _START
     values = {
         "after_tenant": start.tenant,
@@ -85,7 +85,7 @@ async def next_page(connection: Connection, shard: Shard, after: TermPosition | 
 
 
 async def remove(connection: Connection, orphans: OrphanedTerms, now: datetime) -> int:
-    """See `MaintenanceStore.remove_orphaned_terms`."""
+    """Delete these terms where their memory does not exist, and correct the namespace's counts."""
     namespace_key = {"ns": orphans.ns}
     if (await connection.execute(_LOCK_NAMESPACE, namespace_key)).one_or_none() is None:
         return 0  # it was deleted meanwhile, with all its terms

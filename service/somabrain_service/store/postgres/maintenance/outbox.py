@@ -58,7 +58,7 @@ _LOWEST_KEY = (UUID(int=0), -1)
 async def pending_changes(
     connection: Connection, shard: Shard, after: tuple[TenantId, int] | None, limit: int, changes: int
 ) -> list[PendingChanges]:
-    """See `MaintenanceStore.pending_changes`."""
+    """Return namespaces with unpublished changes, in key order, after the key `after`."""
     tenant, ns = after or _LOWEST_KEY
     values = {"number": shard.number, "of": shard.count, "after_tenant": tenant, "after_ns": ns, "limit": limit}
     pending = (await connection.execute(_PENDING_NAMESPACES, values)).all()
@@ -79,7 +79,7 @@ def _changes_statement(pending: Any, changes: int) -> Statement:
 
 
 async def deleted_namespaces(connection: Connection, shard: Shard, limit: int) -> list[OutboxCursor]:
-    """See `MaintenanceStore.deleted_namespaces`."""
+    """Return the cursors of at most `limit` deleted namespaces whose deletion is not published yet."""
     values = {"number": shard.number, "of": shard.count, "limit": limit}
     return [
         OutboxCursor(
@@ -90,7 +90,7 @@ async def deleted_namespaces(connection: Connection, shard: Shard, limit: int) -
 
 
 async def save_cursors(connection: Connection, batches: Sequence[EventBatch]) -> None:
-    """See `MaintenanceStore.save_cursors`."""
+    """Save the cursors of published batches; delete those of deleted namespaces."""
     if batches:
         await connection.execute_all(*map(_cursor_statement, batches))
 

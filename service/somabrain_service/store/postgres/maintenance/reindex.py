@@ -125,7 +125,7 @@ WHERE n.tenant_id = :tenant AND n.id = :ns
 async def unencoded(
     connection: Connection, shard: Shard, encoders: Sequence[str], with_tokens: Sequence[str]
 ) -> list[Unencoded]:
-    """See `MaintenanceStore.unencoded`."""
+    """Return namespaces of the shard that use one of these encoders and have memories without its vector."""
     values = {
         "number": shard.number,
         "of": shard.count,
@@ -138,14 +138,14 @@ async def unencoded(
 async def texts(
     connection: Connection, namespace: Unencoded, after: int, limit: int, *, with_tokens: bool
 ) -> list[UnencodedText]:
-    """See `MaintenanceStore.texts`."""
+    """Return at most `limit` memories without a vector, with ids above `after`, in id order."""
     parameters = {"ns": namespace.ns, "encoder_id": namespace.encoder_id, "with_tokens": with_tokens}
     rows = await connection.execute(_TEXTS, {**parameters, "after": after, "limit": limit})
     return [UnencodedText(row.id, row.revision, row.text, row.since) for row in rows]
 
 
 async def encode(connection: Connection, namespace: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
-    """See `MaintenanceStore.encode`."""
+    """Store vectors of memories whose revision is unchanged, in a namespace whose encoder is unchanged."""
     parameters = {
         "ns": namespace.ns,
         "encoder_id": namespace.encoder_id,
@@ -181,7 +181,7 @@ def _token_values(parameters: Mapping[str, object], encoded: Sequence[Encoded]) 
 
 
 async def unanalyzed(connection: Connection, shard: Shard, limit: int) -> list[Unanalyzed]:
-    """See `MaintenanceStore.unanalyzed`."""
+    """Return at most `limit` namespaces of the shard with terms of a former analyzer, longest pending first."""
     values = {"number": shard.number, "of": shard.count, "limit": limit}
     rows = await connection.execute(_UNANALYZED, values)
     return [Unanalyzed(row.tenant_id, row.id, row.analyzer, row.update_time) for row in rows]
@@ -194,7 +194,7 @@ async def analyze(
     now: datetime,
     limit: int,
 ) -> int:
-    """See `MaintenanceStore.analyze`."""
+    """Replace the terms of the namespace's next memories, at most `limit`, and return the number of memories."""
     namespace_key = {"ns": namespace.ns}
     parameters = {**namespace_key, "analyzer": namespace.analyzer, "limit": limit}
     memory_rows = (await connection.execute(_NEXT_UNANALYZED, parameters)).all()

@@ -41,14 +41,14 @@ T = TypeVar("T")
 
 
 class PostgresWorkerStore:
-    """See `WorkerStore`."""
+    """`WorkerStore` on PostgreSQL: access to background jobs, one process per job and shard."""
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
 
     @asynccontextmanager
     async def acquire(self, job: str, shard: Shard) -> AsyncIterator[MaintenanceStore | None]:
-        """See `WorkerStore.acquire`."""
+        """Own this job in the shard while the context is open; it yields None if another process owns it."""
         try:
             connection = await self._connector.connect()
         except DRIVER_ERRORS as exc:
@@ -61,7 +61,7 @@ class PostgresWorkerStore:
 
 
 class MaintenanceSession:
-    """See `MaintenanceStore`."""
+    """`MaintenanceStore` on PostgreSQL, over the connection that holds the lock of the shard."""
 
     def __init__(self, connection: Connection, shard: Shard, is_current: Callable[[Connection], bool]) -> None:
         self._connection = connection
@@ -80,17 +80,17 @@ class MaintenanceSession:
         return await self._run_transaction(attempt)
 
     async def expired(self, now: datetime, limit: int) -> list[PendingNamespace]:
-        """See `MaintenanceStore.expired`."""
+        """Return at most `limit` namespaces of the shard with expired memories, longest pending first."""
         return await self._run_transaction(lambda connection: expiry.expired(connection, self._shard, now, limit))
 
     async def expire(self, pending: PendingNamespace, now: datetime, limit: int) -> int:
-        """See `MaintenanceStore.expire`."""
+        """Delete at most `limit` expired memories with their derived rows, append to the feed, return their number."""
         return await self._run_transaction(
             lambda connection: expiry.expire(connection, pending, now, limit), pending.tenant
         )
 
     async def namespaces_to_trim(self, now: datetime, grace_period: timedelta, limit: int) -> list[PendingNamespace]:
-        """See `MaintenanceStore.namespaces_to_trim`."""
+        """Return at most `limit` namespaces of the shard whose feeds have changes to trim, oldest first."""
         return await self._run_transaction(
             lambda connection: expiry.namespaces_to_trim(connection, self._shard, now, grace_period, limit)
         )
@@ -98,7 +98,7 @@ class MaintenanceSession:
     async def trim_changes(
         self, pending: PendingNamespace, now: datetime, grace_period: timedelta, limit: int
     ) -> TrimResult:
-        """See `MaintenanceStore.trim_changes`."""
+        """Delete at most `limit` changes past the retention, oldest first, except the newest of them."""
         return await self._run_transaction(
             lambda connection: expiry.trim_changes(connection, pending, now, grace_period, limit), pending.tenant
         )
@@ -106,25 +106,25 @@ class MaintenanceSession:
     async def pending_changes(
         self, after: tuple[TenantId, int] | None, limit: int, changes: int
     ) -> list[PendingChanges]:
-        """See `MaintenanceStore.pending_changes`."""
+        """Return namespaces with unpublished changes, in key order, after the key `after`."""
         return await self._run_transaction(
             lambda connection: outbox.pending_changes(connection, self._shard, after, limit, changes)
         )
 
     async def deleted_namespaces(self, limit: int) -> list[OutboxCursor]:
-        """See `MaintenanceStore.deleted_namespaces`."""
+        """Return the cursors of at most `limit` deleted namespaces whose deletion is not published yet."""
         return await self._run_transaction(lambda connection: outbox.deleted_namespaces(connection, self._shard, limit))
 
     async def save_cursors(self, batches: Sequence[EventBatch]) -> None:
-        """See `MaintenanceStore.save_cursors`."""
+        """Save the cursors of published batches; delete those of deleted namespaces."""
         await self._run_transaction(lambda connection: outbox.save_cursors(connection, batches))
 
     async def purge_keys(self, now: datetime, limit: int) -> PurgeResult:
-        """See `MaintenanceStore.purge_keys`."""
+        """Delete at most `limit` expired request ids."""
         return await self._run_transaction(lambda connection: expiry.purge_keys(connection, self._shard, now, limit))
 
     async def unencoded(self, encoders: Sequence[str], with_tokens: Sequence[str]) -> list[Unencoded]:
-        """See `MaintenanceStore.unencoded`."""
+        """Return namespaces of the shard that use one of these encoders and have memories without its vector."""
         return await self._run_transaction(
             lambda connection: reindex.unencoded(connection, self._shard, encoders, with_tokens)
         )
@@ -132,36 +132,36 @@ class MaintenanceSession:
     async def texts(
         self, namespace: Unencoded, after: int, limit: int, *, with_tokens: bool = False
     ) -> list[UnencodedText]:
-        """See `MaintenanceStore.texts`."""
+        """Return at most `limit` memories without a vector, with ids above `after`, in id order."""
         return await self._run_transaction(
             lambda connection: reindex.texts(connection, namespace, after, limit, with_tokens=with_tokens),
             namespace.tenant,
         )
 
     async def encode(self, namespace: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
-        """See `MaintenanceStore.encode`."""
+        """Store vectors of memories whose revision is unchanged, in a namespace whose encoder is unchanged."""
         return await self._run_transaction(
             lambda connection: reindex.encode(connection, namespace, encoded, now), namespace.tenant
         )
 
     async def unanalyzed(self, limit: int) -> list[Unanalyzed]:
-        """See `MaintenanceStore.unanalyzed`."""
+        """Return at most `limit` namespaces of the shard with terms of a former analyzer, longest pending first."""
         return await self._run_transaction(lambda connection: reindex.unanalyzed(connection, self._shard, limit))
 
     async def analyze(
         self, namespace: Unanalyzed, terms: Callable[[str], Counter[str]], now: datetime, limit: int
     ) -> int:
-        """See `MaintenanceStore.analyze`."""
+        """Replace the terms of the namespace's next memories, at most `limit`, and return the number of memories."""
         return await self._run_transaction(
             lambda connection: reindex.analyze(connection, namespace, terms, now, limit), namespace.tenant
         )
 
     async def next_terms(self, after: TermPosition | None, limit: int) -> TermPage | None:
-        """See `MaintenanceStore.next_terms`."""
+        """Read at most `limit` terms of the shard's memories, from the first `after` on; None: there are no more."""
         return await self._run_transaction(lambda connection: orphans.next_page(connection, self._shard, after, limit))
 
     async def remove_orphaned_terms(self, orphaned: OrphanedTerms, now: datetime) -> int:
-        """See `MaintenanceStore.remove_orphaned_terms`."""
+        """Delete these terms where their memory does not exist, and correct the namespace's counts."""
         return await self._run_transaction(
             lambda connection: orphans.remove(connection, orphaned, now), orphaned.tenant
         )

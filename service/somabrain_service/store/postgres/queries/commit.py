@@ -3,7 +3,7 @@
 They increment the namespace's version under its row lock, adjust usage and document frequencies, and append to the
 change feed. Locks before it: `driver.locks`.
 
-An INSERT is always a statement of its own, and takes its rows' tenant and namespace from the namespace's row: only so
+An INSERT is always a separate statement, and takes its rows' tenant and namespace from the namespace's row: only so
 does a distributed engine run it whole on the node of the tenant.
 """
 

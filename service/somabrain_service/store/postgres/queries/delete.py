@@ -58,7 +58,7 @@ _LOCK_EXPIRED_BY_ID = _lock_statement(
 )
 
 # Vectors, those of tokens, labels and revisions go by cascade. Ids are passed on as arrays, because those are looked up
-# in the database indexes whatever size the planner estimates for a batch.
+# in the database indexes at any size that the planner estimates for a batch.
 _DELETE_LOCKED = sql(f"""
 WITH deleted AS (
     DELETE FROM memories m

@@ -49,19 +49,19 @@ _HEADER = 2
 
 
 async def identifiers(connection: Connection, ns: int, after: int, limit: int) -> list[int]:
-    """See `IndexSource.identifiers`."""
+    """Return at most `limit` sorted ids of memories above `after`, including expired ones."""
     rows = await connection.execute(_IDENTIFIERS, {"ns": ns, "after": after, "limit": limit})
     return [row.id for row in rows]
 
 
 async def expiries(connection: Connection, ns: int, ids: Sequence[int]) -> list[tuple[int, int]]:
-    """See `IndexSource.expiries`."""
+    """Return those of the memories that exist, each with its expiry in microseconds since 1970."""
     rows = await connection.execute(_EXPIRIES, {"ns": ns, "ids": numbers(ids)})
     return [(row.id, row.expire_us) for row in rows]
 
 
 async def index_rows(connection: Connection, ns: int, ids: Sequence[int], encoder_id: str) -> IndexRows:
-    """See `IndexSource.index_rows`."""
+    """Return the rows of those of the memories that exist."""
     parameters = {"ns": ns, "ids": numbers(ids)}
     fields = [MemoryRow(*row) for row in await connection.execute(_FIELDS, parameters)]
     terms = [

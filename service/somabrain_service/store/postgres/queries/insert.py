@@ -116,7 +116,7 @@ class NewRow:
 def insert_statements(namespace: Namespace, new_rows: Sequence[NewRow]) -> list[Statement]:
     """Return the statements that insert memories into an unchanged namespace; one of them returns the version.
 
-    One fails as `lost_race` tells if the namespace changed or a duplicate of a request committed first.
+    One fails as `lost_race` describes if the namespace changed or a duplicate of a request committed first.
     """
     tokens = [(p.id, p.new.tokens) for p in new_rows if p.new.tokens is not None]
     counts = Counts(

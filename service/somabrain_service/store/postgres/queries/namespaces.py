@@ -110,7 +110,7 @@ async def create(
     now: datetime,
     request: RequestKey | None,
 ) -> Namespace:
-    """See `Store.create_namespace`."""
+    """Create a namespace; every setting of `draft` is set."""
     if await idempotency.find(connection, request, now):
         row = (await connection.execute(FIND, {"name": draft.name.namespace})).one_or_none()
         if row is None:
@@ -141,7 +141,7 @@ async def create(
 
 
 async def measure(connection: Connection, name: NamespaceName, now: datetime) -> tuple[Namespace, NamespaceStatistics]:
-    """See `Store.measure_namespace`."""
+    """Return a namespace as it is now, with its statistics."""
     row = (await connection.execute(_MEASURE, {"name": name.namespace, "now": now})).one_or_none()
     if row is None:
         raise namespace_not_found(name)
@@ -162,7 +162,7 @@ async def measure(connection: Connection, name: NamespaceName, now: datetime) ->
 
 
 async def page(connection: Connection, after: str, limit: int) -> list[Namespace]:
-    """See `Store.list_namespaces`."""
+    """Return at most `limit` namespaces whose names' last part is after `after`, in byte order."""
     result = await connection.execute(_PAGE, {"after": after, "limit": limit})
     return [rows.namespace(row) for row in result]
 
@@ -174,7 +174,7 @@ async def update(
     now: datetime,
     request: RequestKey | None,
 ) -> Namespace:
-    """See `Store.update_namespace`."""
+    """Change a namespace's settings; `analyzer` is that of its language where that changes."""
     row = (await connection.execute(FIND, {"name": change.name.namespace})).one_or_none()
     if row is None:
         raise namespace_not_found(change.name)

@@ -82,7 +82,7 @@ class Preconditions:
 def assumed_preconditions(namespace: Namespace, items: Sequence[Item]) -> Preconditions | None:
     """Return the usual preconditions: the namespace unchanged, no stored request, no key taken. None: load them.
 
-    Where the assumption is wrong, the statement fails with `insert.lost_race` tells.
+    Where the assumption is wrong, the statement fails as `insert.lost_race` describes.
     """
     if not items or any(new.draft.session for new, _ in items):
         return None

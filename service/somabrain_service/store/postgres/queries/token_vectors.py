@@ -70,12 +70,12 @@ def insert_statement(ns: int, records: Sequence[tuple[int, TokenRecord]]) -> lis
 
 
 async def rows(connection: Connection, ns: int, ids: Sequence[int]) -> list[TokenRow]:
-    """See `Snapshot.token_rows`."""
+    """Return the token vectors of those of the memories that have them."""
     return [TokenRow(*row) for row in await connection.execute(_ROWS, {"ns": ns, "ids": numbers(ids)})]
 
 
 async def shortlist(connection: Connection, ns: int, ids: Sequence[int], query: QueryTokens) -> Shortlist:
-    """See `Snapshot.shortlist`."""
+    """Return the memories of a first ranking, with the similarity of the words of their texts to the query's."""
     values = {"ns": ns, "ids": numbers(ids), "max_bytes": MAX_TOKEN_BYTES}
     memories = (await connection.execute(_SHORTLIST, values)).all()
     sessions: dict[str, int] = {"": -1}
