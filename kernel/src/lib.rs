@@ -27,6 +27,7 @@ pub mod score;
 pub mod search;
 pub mod sessions;
 pub mod shared_scans;
+pub mod shortlist;
 pub mod term_scores;
 pub mod token_store;
 pub mod tokens;

@@ -15,7 +15,8 @@ use crate::index::{self, IndexRows};
 use crate::products::InstructionSet;
 use crate::score::Bias;
 use crate::search::Search;
-use crate::token_store::{self, ShortlistError, TokenStore};
+use crate::shortlist::ShortlistError;
+use crate::token_store::{self, TokenStore};
 use crate::tokens::QueryTokens;
 use crate::vectors::Query;
 

@@ -1,12 +1,9 @@
-//! Token vectors of an index's rows, and what else is known of their texts.
+//! Token vectors of an index's rows, and other facts about their texts.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::columns::NO_SESSION;
 use crate::growth;
-use crate::index::Index;
-use crate::tokens::QueryTokens;
 
 /// A memory's token vectors, as `somabrain_service.store.index_source.TokenRow`.
 #[derive(Clone, Debug)]
@@ -18,11 +15,12 @@ pub struct TokenRow {
     pub speaker: String,
 }
 
-struct Tokens {
-    data: Box<[u8]>,
-    speaker: Arc<str>,
-    questions: f64,
-    truncated: bool,
+/// A row's token vectors.
+pub struct Tokens {
+    pub data: Box<[u8]>,
+    pub speaker: Arc<str>,
+    pub questions: f64,
+    pub truncated: bool,
 }
 
 /// `is_complete`: every row that has token vectors has them here.
@@ -78,7 +76,7 @@ impl TokenStore {
         speaker
     }
 
-    fn get(&self, row: u32) -> Option<&Tokens> {
+    pub fn get(&self, row: u32) -> Option<&Tokens> {
         self.rows.get(row as usize)?.as_ref()
     }
 
@@ -86,68 +84,5 @@ impl TokenStore {
         let names: usize = self.speakers.iter().map(|name| name.len() + 32).sum();
         let hash_table = self.speakers.capacity() * (size_of::<Arc<str>>() + 1) * 8 / 7;
         growth::bytes(&self.rows) + self.allocated_bytes + names + hash_table
-    }
-}
-
-/// Rows of a shortlist, as `somabrain_service.domain.ranking.late_interaction.Shortlist`.
-#[derive(Default)]
-pub struct Shortlist {
-    /// A row for each piece of the query, a column for each memory.
-    pub similarity: Vec<f64>,
-    /// Whether the memory has token vectors that were compared.
-    pub compared: Vec<bool>,
-    pub session: Vec<i64>,
-    pub position: Vec<i64>,
-    pub event_time_s: Vec<f64>,
-    pub questions: Vec<f64>,
-    pub speakers: Vec<Arc<str>>,
-    pub truncated: Vec<bool>,
-    /// Whether some of the memories have no token vectors yet.
-    pub missing: bool,
-}
-
-/// A memory that a shortlist cannot have.
-#[derive(Debug, PartialEq, Eq)]
-pub enum ShortlistError {
-    Missing(i64),
-    OtherWidth(i64),
-}
-
-impl Index {
-    /// Writes token vectors of those of the memories that are in the index.
-    pub fn set_tokens(&mut self, rows: Vec<TokenRow>) {
-        for tokens in rows {
-            if let Some(row) = self.columns.row(tokens.memory) {
-                self.tokens.set(row, tokens);
-            }
-        }
-    }
-
-    /// Returns the memories, and compares them in their order until `max_bytes` of token vectors are, and the first in
-    /// any case.
-    pub fn shortlist(&self, ids: &[i64], query: &QueryTokens, max_bytes: usize) -> Result<Shortlist, ShortlistError> {
-        let mut shortlist = Shortlist::default();
-        let (mut texts, mut bytes): (Vec<&[u8]>, usize) = (Vec::new(), 0);
-        let unknown: Arc<str> = "".into();
-        for &id in ids {
-            let row = self.columns.row(id).ok_or(ShortlistError::Missing(id))?;
-            let tokens = self.tokens.get(row);
-            shortlist.missing |= tokens.is_none();
-            let data = tokens.map_or(&[][..], |tokens| &tokens.data);
-            bytes += data.len();
-            let data = if texts.is_empty() || bytes <= max_bytes { data } else { &[] };
-            texts.push(data);
-            let fields = &self.columns.fields[row as usize];
-            shortlist.compared.push(!data.is_empty());
-            shortlist.session.push(if fields.session == NO_SESSION { -1 } else { i64::from(fields.session) });
-            shortlist.position.push(fields.position);
-            shortlist.event_time_s.push(fields.event_us as f64 / 1e6);
-            shortlist.questions.push(tokens.map_or(0.0, |tokens| tokens.questions));
-            shortlist.speakers.push(tokens.map_or(&unknown, |tokens| &tokens.speaker).clone());
-            shortlist.truncated.push(tokens.is_some_and(|tokens| tokens.truncated));
-        }
-        let other_width = |number: usize| ShortlistError::OtherWidth(ids[number]);
-        shortlist.similarity = query.max_similarities(&texts).map_err(other_width)?;
-        Ok(shortlist)
     }
 }

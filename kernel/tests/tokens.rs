@@ -7,7 +7,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use somabrain_kernel::columns::NEVER;
 use somabrain_kernel::index::{Index, IndexRows, MemoryRow};
 use somabrain_kernel::products::InstructionSet;
-use somabrain_kernel::token_store::{ShortlistError, TokenRow};
+use somabrain_kernel::shortlist::ShortlistError;
+use somabrain_kernel::token_store::TokenRow;
 use somabrain_kernel::tokens::QueryTokens;
 
 const SEED: [u8; 32] = *b"the same cases at each execution";
