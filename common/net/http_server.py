@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -13,6 +13,28 @@ from common.config.settings import HttpSettings
 from common.errors import ConfigurationError
 
 ALL_ADDRESSES: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
+METRICS_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def probe_application(ready: Handler, healthz: Handler, metrics: Handler) -> web.Application:
+    """Return an application with these paths, and with `/livez`, which answers while the process runs."""
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    application = web.Application()
+    application.add_routes(
+        [
+            web.get("/livez", livez),
+            web.get("/ready", ready),
+            web.get("/healthz", healthz),
+            web.get("/metrics", metrics),
+        ]
+    )
+    return application
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from common.config.rotation import CurrentSettings
 from common.config.settings import HttpSettings, Settings
 from common.errors import ConfigurationError
 from common.health import HealthProbe
-from common.net.http_server import http_server
+from common.net.http_server import METRICS_CONTENT_TYPE, http_server, probe_application
 from common.utils import trace
 from common.utils.auth_client import is_loopback, open_authenticator
 from somabrain_client.credentials import TokenSource
@@ -34,8 +34,6 @@ from somabrain_client.mcp.service_health import ServiceHealth
 from somabrain_client.mcp.service_tls import service_tls
 from somabrain_client.mcp.token_exchange import TokenExchange
 from somabrain_client.memory_client import MemoryClient
-
-METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -183,9 +181,6 @@ def _traceparent() -> str:
 def _probes(readiness: Readiness, metrics: Metrics, dependencies: dict[str, HealthProbe]) -> web.Application:
     """Return `/livez`, `/ready`, `/healthz` and `/metrics`, as the memory service has them."""
 
-    async def livez(_: web.Request) -> web.Response:
-        return web.json_response({"status": "alive"})
-
     async def ready(_: web.Request) -> web.Response:
         body: dict[str, Any] = {"ready": readiness.ready, "reason": readiness.reason}
         return web.json_response(body, status=200 if readiness.ready else 503)
@@ -200,13 +195,4 @@ def _probes(readiness: Readiness, metrics: Metrics, dependencies: dict[str, Heal
             metrics.dependency_up.labels(name).set(probe().ok)
         return web.Response(body=metrics.exposition(), headers={"Content-Type": METRICS_CONTENT_TYPE})
 
-    application = web.Application()
-    application.add_routes(
-        [
-            web.get("/livez", livez),
-            web.get("/ready", ready),
-            web.get("/healthz", healthz),
-            web.get("/metrics", expose_metrics),
-        ]
-    )
-    return application
+    return probe_application(ready, healthz, expose_metrics)

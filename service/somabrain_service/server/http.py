@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping
 from aiohttp import web
 
 from common.health import HealthCheck, HealthProbe
+from common.net.http_server import METRICS_CONTENT_TYPE, probe_application
 from somabrain_service.metrics import Metrics
 from somabrain_service.server.readiness import Readiness, ReadinessState
-
-METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def make_app(
@@ -23,9 +22,6 @@ def make_app(
 
     `dependencies` are optional: the service is degraded without one, and still serves.
     """
-
-    async def livez(_: web.Request) -> web.Response:
-        return web.json_response({"status": "alive"})
 
     async def ready(_: web.Request) -> web.Response:
         state = readiness.state
@@ -44,16 +40,7 @@ def make_app(
             metrics.dependency_up.labels(name).set(probe().ok)
         return web.Response(body=metrics.exposition(), headers={"Content-Type": METRICS_CONTENT_TYPE})
 
-    app = web.Application()
-    app.add_routes(
-        [
-            web.get("/livez", livez),
-            web.get("/ready", ready),
-            web.get("/healthz", healthz),
-            web.get("/metrics", expose_metrics),
-        ]
-    )
-    return app
+    return probe_application(ready, healthz, expose_metrics)
 
 
 def postgres_check(state: ReadinessState) -> HealthCheck:
