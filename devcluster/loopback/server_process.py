@@ -11,7 +11,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -145,23 +145,47 @@ def tools_in_path(**extra: str) -> dict[str, str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return `count` different ports that are free at this moment.
+    """Return `count` different free ports, which no other call returns on this machine while this process lives.
+
+    A port that is free now is not enough: of two processes that choose before either of them listens, one would fail.
 
     Raises:
         LocalError: not enough ports are free.
     """
-    with ExitStack() as stack:
-        ports: list[int] = []
-        for port in random.sample(PORTS, len(PORTS)):
-            each = stack.enter_context(socket.socket())
-            try:
-                each.bind((HOST, port))
-            except OSError:
-                continue
+    ports: list[int] = []
+    for port in random.sample(PORTS, len(PORTS)):
+        if len(ports) == count:
+            return ports
+        if _is_free(port) and _reserve(port):
             ports.append(port)
-            if len(ports) == count:
-                return ports
     raise LocalError(f"Not enough of the ports {PORTS.start} to {PORTS.stop - 1} are free: {count} are needed.")
+
+
+_reservations: list[socket.socket] = []
+
+
+def _reserve(port: int) -> bool:
+    """Return whether `port` is now this process's: the kernel gives a name in the abstract namespace only once.
+
+    The names are per network namespace, as ports are, and disappear with the process.
+    """
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        name.bind(f"\0somabrain-port-{port}")
+    except OSError:
+        name.close()
+        return False
+    _reservations.append(name)
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        try:
+            listener.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 def http_answers(url: str, trust: ssl.SSLContext | None = None, token: str = "") -> Callable[[], bool]:

@@ -30,6 +30,10 @@ OWNER = "somabrain_owner"
 _SAFE_PATH = re.compile(r"[\w%+=:,./-]+")
 _MAX_PATH_BYTES = 107 - len("/.s.PGSQL.5432")  # the limit of a Unix socket's address on Linux
 
+# For root, the wheel starts PostgreSQL's programs by fork, to change their user. In about one of 10,000 forks gRPC's
+# own handlers (1.85) crash the new process before it is the program; gRPC reads this when it is first used.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedDatabase:

@@ -19,7 +19,7 @@ import pytest
 
 from common.config.settings import DatabaseSettings
 from common.errors import StoreUnavailable
-from devcluster.loopback.server_process import tool
+from devcluster.loopback.server_process import free_ports, tool
 from somabrain_service.admin.migrate import migrate
 from somabrain_service.admin.owner_connection import OwnerFailed
 from somabrain_service.commands.shared.context import AppContext
@@ -60,9 +60,7 @@ class Pooler:
 @contextmanager
 def pooler(database: Clone, mode: str, size: int = 3) -> Iterator[Pooler]:
     """Start PgBouncer before the database's server."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="somabrain-pooler-") as folder:
         Path(folder).chmod(0o755)
         users, settings = Path(folder, "users.txt"), Path(folder, "pgbouncer.ini")

@@ -55,6 +55,24 @@ async def test_two_over_one_folder_share_its_server_until_the_last_leaves(folder
     assert postmaster(data) is None
 
 
+FORK = """
+import os, subprocess
+import grpc
+import somabrain_service.admin.embedded_postgres
+server = grpc.server(None)
+server.add_insecure_port("127.0.0.1:0")
+server.start()
+subprocess.run(["true"], user=os.getuid(), check=True)
+server.stop(None)
+"""
+
+
+def test_programs_of_postgresql_start_without_grpc_in_them() -> None:
+    """A fork in a process that uses gRPC runs none of gRPC's handlers: now and then they crash the new process."""
+    log = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True).stderr
+    assert "fork" not in log
+
+
 OPEN = """
 import sys
 from pathlib import Path
