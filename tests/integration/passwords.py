@@ -1,4 +1,4 @@
-"""PostgreSQL that asks the roles of one database for passwords."""
+"""PostgreSQL that requires passwords of the roles of one database."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def with_password(dsn: str, password: str) -> str:
 
 @contextmanager
 def passwords_required(database: Clone, *roles: str) -> Iterator[None]:
-    """Let these roles into the database by password only."""
+    """Require passwords of these roles in the database."""
     with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
         row = superuser.execute("SHOW hba_file").fetchone()
         assert row is not None

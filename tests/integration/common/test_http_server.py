@@ -27,8 +27,8 @@ def application() -> web.Application:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-async def test_all_addresses_are_those_of_both_families(host: str) -> None:
-    """A server on all addresses answers by IPv4 and by IPv6 on one port: a pod may have an address of either alone."""
+async def test_wildcard_host_listens_on_ipv4_and_ipv6(host: str) -> None:
+    """A server on all addresses answers over IPv4 and IPv6 on one port, since a pod may have only one of the two."""
     async with (
         http_server(HttpSettings(host=host, port=0), application()) as port,
         aiohttp.ClientSession() as session,
@@ -38,15 +38,15 @@ async def test_all_addresses_are_those_of_both_families(host: str) -> None:
                 assert await response.text() == "ok"
 
 
-async def test_a_host_of_one_family_is_bound_alone() -> None:
+async def test_single_address_host_binds_only_that_address() -> None:
     """A server on one address does not answer at another."""
     async with http_server(HttpSettings(host="127.0.0.1", port=0), application()) as port:
         with pytest.raises(OSError, match=r"refused|assign|not supported"):  # the latter two without IPv6
             socket.create_connection(("::1", port), timeout=2)
 
 
-async def test_a_port_in_use_is_refused_in_a_sentence() -> None:
-    """A port that IPv4 alone has taken is refused, naming the setting and the remedy."""
+async def test_occupied_port_is_refused_with_setting_and_remedy() -> None:
+    """A port in use over IPv4 alone is refused, naming the setting and the remedy."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(

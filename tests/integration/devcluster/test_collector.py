@@ -1,4 +1,4 @@
-"""The tests' collector receives spans by HTTP, returns them, and goes on after a restart."""
+"""The tests' collector receives spans over HTTP, returns them, and continues after a restart."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def send(server: Collector, span_id: str) -> None:
         assert response.status == 200
 
 
-def test_a_collector_tells_the_spans_it_was_sent() -> None:
+def test_collector_returns_received_spans_and_survives_restart() -> None:
     """A collector returns the spans sent before and after a restart at the same address; stopped, it refuses them."""
     with collector() as server:
         send(server, "00f067aa0ba902b7")

@@ -17,7 +17,7 @@ NAME = "localhost/somabrain-test-archive:latest"
 
 
 @pytest.mark.timeout(300)
-def test_an_archive_for_docker_becomes_the_image_that_was_built(tmp_path: Path) -> None:
+def test_docker_archive_converts_to_identical_oci_image(tmp_path: Path) -> None:
     """An image exported as a Docker archive and converted has the uncompressed layers of its own OCI export."""
     paths = local_paths()
     debian.ensure(debian.IMAGES, paths, Progress(paths.cache / "durations.json"))

@@ -1,4 +1,4 @@
-"""The tests' etcd keeps its keys over a restart at the same address, and forgets compacted revisions."""
+"""The tests' etcd preserves its keys over a restart at the same address, and cancels watches of compacted revisions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from devcluster.loopback import etcd
 
 
-def test_an_etcd_comes_back_with_its_keys() -> None:
+def test_etcd_restart_preserves_keys() -> None:
     """A stopped etcd refuses connections; started again, it has its keys."""
     with etcd() as server:
         server.put("/flags/tea", "green")
@@ -24,8 +24,8 @@ def test_an_etcd_comes_back_with_its_keys() -> None:
         assert server.get("/flags/tea") is None
 
 
-def test_what_is_compacted_cannot_be_watched() -> None:
-    """A watch from a compacted revision is cancelled, with the revision from which it may begin."""
+def test_watch_from_compacted_revision_is_cancelled() -> None:
+    """A watch from a compacted revision is cancelled, with the first revision that can be watched."""
     with etcd() as server:
         first, last = server.put("/flags/tea", "green"), server.put("/flags/tea", "black")
         server.compact(last)

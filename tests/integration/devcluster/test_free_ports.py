@@ -1,4 +1,4 @@
-"""A port chosen for a server belongs to the process that chose it, before anything listens on it."""
+"""A free port chosen for a server is reserved for the process that chose it, before anything listens on it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from devcluster.loopback.server_process import free_ports
 CHOOSE = "from devcluster.loopback.server_process import free_ports; print(*free_ports({count}), flush=True)"
 
 
-def test_no_other_call_returns_a_chosen_port() -> None:
-    """Neither this process nor another gets a port again while the process that chose it lives."""
+def test_chosen_port_is_unique_across_calls_and_processes() -> None:
+    """Neither this process nor another gets a port again while the process that chose it runs."""
     with subprocess.Popen(
         [sys.executable, "-c", CHOOSE.format(count=1000) + "; input()"],
         stdin=subprocess.PIPE,
@@ -26,8 +26,8 @@ def test_no_other_call_returns_a_chosen_port() -> None:
     assert not taken & mine
 
 
-def test_the_ports_of_a_process_that_ended_are_free_again() -> None:
-    """Processes one after the other choose more ports than there are."""
+def test_ports_are_released_when_their_process_exits() -> None:
+    """Successive processes can choose more ports in total than there are."""
     for _ in range(6):
         choose = [sys.executable, "-c", CHOOSE.format(count=3000)]
         ports = subprocess.run(choose, capture_output=True, text=True, check=True).stdout

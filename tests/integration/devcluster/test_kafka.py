@@ -1,4 +1,4 @@
-"""The tests' Kafka starts, keeps its topics over a restart at the same address, and stops."""
+"""The tests' Kafka starts, preserves its topics over a restart at the same address, and stops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from devcluster.loopback import kafka
 
 
 @pytest.mark.timeout(300)  # four Java programs start, on a machine that may be busy
-def test_a_kafka_comes_back_with_its_topics() -> None:
+def test_kafka_restart_preserves_topics() -> None:
     """A created topic still exists after a restart."""
     with kafka() as server:
         assert server.topics() == []

@@ -38,7 +38,7 @@ def keys(server: Keycloak) -> set[str]:
         ("nobody", None, {"memory.read", "memory.write", "memory.admin"}, "somabrain"),
     ],
 )
-def test_each_client_is_who_it_says(
+def test_client_tokens_have_expected_tenant_scopes_and_issuer(
     server: Keycloak, client: str, tenant: str | None, scopes: set[str], audience: str
 ) -> None:
     """Introspection of each client's token gives its tenant, scopes, audience and issuer."""
@@ -48,7 +48,7 @@ def test_each_client_is_who_it_says(
     assert claims["iss"] == server.issuer()
 
 
-def test_a_token_of_another_realm_or_taken_back_is_not_active(server: Keycloak) -> None:
+def test_revoked_or_foreign_realm_token_is_inactive(server: Keycloak) -> None:
     """A token of another realm and a revoked token are not active."""
     assert server.introspect(server.token("a-admin", "elsewhere")) == {"active": False}
     token = server.token("a-admin")
@@ -56,13 +56,13 @@ def test_a_token_of_another_realm_or_taken_back_is_not_active(server: Keycloak) 
     assert server.introspect(token) == {"active": False}
 
 
-def test_a_brief_token_lives_three_seconds(server: Keycloak) -> None:
+def test_short_lived_token_expires_after_three_seconds(server: Keycloak) -> None:
     """A brief token expires after three seconds, so that a test can wait for it."""
     claims = server.introspect(server.token("a-brief"))
     assert claims["exp"] - claims["iat"] == 3
 
 
-def test_a_rotated_key_is_published_beside_the_old_one(server: Keycloak) -> None:
+def test_key_rotation_keeps_previous_key_published(server: Keycloak) -> None:
     """After a rotation the old key is still published, and tokens signed with it stay active."""
     before, token = keys(server), server.token("a-admin")
     server.rotate_keys()
@@ -70,7 +70,7 @@ def test_a_rotated_key_is_published_beside_the_old_one(server: Keycloak) -> None
     assert server.introspect(token)["active"] is True
 
 
-def test_a_keycloak_comes_back_with_its_keys(server: Keycloak) -> None:
+def test_keycloak_restart_preserves_signing_keys(server: Keycloak) -> None:
     """A restarted Keycloak has its keys, and a token signed before is active."""
     token, before = server.token("a-admin"), keys(server)
     server.process.stop(signal.SIGTERM)  # killed, its database would lose the half second that it had not written yet

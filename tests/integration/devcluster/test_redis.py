@@ -10,7 +10,7 @@ from devcluster.loopback import redis, redis_cluster, redis_sentinel
 from devcluster.loopback.server_process import tool
 
 
-def test_a_redis_comes_back_empty_at_the_same_address() -> None:
+def test_redis_restart_is_empty_at_same_address() -> None:
     """A stopped Redis refuses connections; started again at the same address, it is empty."""
     with redis() as server:
         assert server.command("SET", "tea", "green") == "OK"
@@ -23,7 +23,7 @@ def test_a_redis_comes_back_empty_at_the_same_address() -> None:
         server.command("PING")
 
 
-def test_a_frozen_redis_keeps_connections_and_answers_later() -> None:
+def test_frozen_redis_keeps_connections_and_answers_after_thaw() -> None:
     """A frozen Redis does not answer, and answers again once it is thawed."""
     with redis() as server:
         server.process.freeze()
@@ -33,8 +33,8 @@ def test_a_frozen_redis_keeps_connections_and_answers_later() -> None:
         assert server.command("PING") == "PONG"
 
 
-def test_a_password_and_tls_are_asked_for() -> None:
-    """Without the password no command is executed, and without trust in the authority there is no connection."""
+def test_redis_requires_password_and_trusted_ca() -> None:
+    """Without the password no command is executed, and without trust in the CA there is no connection."""
     with redis(password="open sesame", tls=True) as server:
         assert server.command("PING") == "PONG"
         trusting = [tool("redis-cli"), "-p", server.port, "-e", "--tls", "--cacert", server.ca_file, "PING"]
@@ -44,7 +44,7 @@ def test_a_password_and_tls_are_asked_for() -> None:
             shell.run([tool("redis-cli"), "-p", server.port, "--tls", "PING"])
 
 
-def test_sentinels_name_a_new_primary_when_the_old_one_is_lost() -> None:
+def test_sentinels_promote_replica_when_primary_fails() -> None:
     """When the primary is lost, the sentinels name its replica, which has the data."""
     with redis_sentinel() as group:
         group.primary.command("SET", "tea", "green")
@@ -61,7 +61,7 @@ def test_sentinels_name_a_new_primary_when_the_old_one_is_lost() -> None:
         assert group.replica.command("SET", "tea", "black") == "OK"
 
 
-def test_a_cluster_shares_the_slots() -> None:
+def test_redis_cluster_distributes_hash_slots() -> None:
     """Each key is served by one node of the cluster, and the others redirect to it."""
     with redis_cluster(password="cluster") as nodes:
         refusals = 0

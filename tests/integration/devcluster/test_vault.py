@@ -1,4 +1,4 @@
-"""The tests' Vault keeps secrets until it is stopped, and comes back empty at the same address."""
+"""The tests' Vault stores secrets until it is stopped, and restarts empty at the same address."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from devcluster.loopback import vault
 
 
-def test_a_vault_comes_back_empty_at_the_same_address() -> None:
-    """A stored secret can be read; after a restart it is gone, and the root token is the same."""
+def test_vault_restart_is_empty_at_same_address() -> None:
+    """A stored secret can be read; after a restart it no longer exists, and the root token is the same."""
     with vault() as server:
         server.put("tea", {"colour": "green"})
         assert server.call("GET", "secret/data/tea")["data"]["data"] == {"colour": "green"}

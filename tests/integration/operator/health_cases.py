@@ -1,4 +1,4 @@
-"""States of a SomaBrain that tools wait in: how a test brings a resource there, and what they are to make of it."""
+"""States of a SomaBrain that tools wait in: how a test reaches each, and the expected judgement."""
 
 from __future__ import annotations
 
@@ -200,12 +200,12 @@ CASES = (
 
 
 def just_applied(brain: Brain) -> Object:
-    """Return a resource that no operator has looked at."""
+    """Return a resource that no operator has reconciled."""
     brain.apply()
     return brain.resource()
 
 
 def just_edited(brain: Brain) -> Object:
-    """Return a resource that no operator has looked at since an edit of its spec."""
+    """Return a resource that no operator has reconciled since an edit of its spec."""
     brain.apply(replicas=2)
     return brain.resource()

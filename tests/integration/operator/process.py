@@ -1,4 +1,4 @@
-"""The operator as its image runs it: a separate process, with the rights of its chart and no more."""
+"""The operator as its image runs it: a separate process, with the rights of its chart alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An applied object with a field that the API server does not know is refused."""
+"""Server-side apply of an object with an unknown field is refused."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ async def cluster(account: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 
 @pytest.mark.parametrize("kind", NONSENSE)
-async def test_a_field_that_the_api_server_does_not_know_is_refused(
-    cluster: Cluster, api: Api, namespace: str, kind: str
-) -> None:
+async def test_server_side_apply_rejects_unknown_field(cluster: Cluster, api: Api, namespace: str, kind: str) -> None:
     """An unknown field is refused, not dropped silently, although no validation of fields is requested."""
     manifest = {"kind": kind, "metadata": {"name": "x", "namespace": namespace}, **NONSENSE[kind]}
     with pytest.raises(Unavailable, match=r"nonsense: field not declared in schema"):

@@ -60,7 +60,7 @@ def end(api: Api, kubeconfig: str, name: str) -> None:
     eventually(status, lambda code: code == 401, "the token is refused")
 
 
-async def test_a_renewed_token_is_read_once_the_old_one_is_refused(
+async def test_transport_rereads_token_after_unauthorized_response(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An open transport reads a renewed token after a refusal, which is raised while the file has the old one."""
@@ -81,8 +81,8 @@ async def test_a_renewed_token_is_read_once_the_old_one_is_refused(
     api.delete("Secret", "second", SYSTEM)
 
 
-def test_an_operator_whose_token_is_renewed_goes_on(apart: Api, tmp_path: Path) -> None:
-    """An operator whose token is renewed goes on: an edit after the old token's end is applied and in the status.
+def test_operator_continues_after_token_renewal(apart: Api, tmp_path: Path) -> None:
+    """An operator whose token is renewed continues: an edit after the old token's end is applied and in the status.
 
     The file is a kubeconfig; a pod's token is in a file at a fixed path, and is read by the same function.
     """
@@ -112,8 +112,8 @@ AWAY_S = 13
 DELIVERY_S = 4
 
 
-def test_an_api_server_that_was_away_is_heard_as_soon_as_it_is_back(apart: Api, tmp_path: Path) -> None:
-    """An edit right after the API server is back is applied at once, however long it was unreachable."""
+def test_operator_reconnects_promptly_after_api_server_outage(apart: Api, tmp_path: Path) -> None:
+    """An edit right after the API server returns is applied at once, however long it was unreachable."""
     account = account_of(apart, tmp_path)
     apart.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
     brain = Brain(apart, "demo")

@@ -28,7 +28,7 @@ def quiet(api: Api, namespace: str) -> Brain:
     return Brain(api, namespace)
 
 
-def test_a_minimal_resource_is_stored_with_its_defaults(quiet: Brain) -> None:
+def test_minimal_resource_is_stored_with_defaults(quiet: Brain) -> None:
     """Fields that are not set have their defaults in the stored resource."""
     quiet.apply()
     spec = quiet.resource()["spec"]
@@ -166,7 +166,7 @@ def test_a_minimal_resource_is_stored_with_its_defaults(quiet: Brain) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_contradicts_itself_is_refused_with_field_and_remedy(
+def test_contradictory_spec_is_rejected_with_field_and_remedy(
     quiet: Brain, fields: dict[str, Any], message: str
 ) -> None:
     """A spec that contradicts itself is refused with the field and a remedy, and nothing is stored."""
@@ -177,7 +177,7 @@ def test_what_contradicts_itself_is_refused_with_field_and_remedy(
 
 
 @pytest.mark.parametrize("name", ["1brain", "has.dot", "x" * 41])
-def test_a_name_that_no_service_can_have_is_refused(quiet: Brain, name: str) -> None:
+def test_name_invalid_for_a_service_is_rejected(quiet: Brain, name: str) -> None:
     """A name that cannot be part of the name of a Service is refused."""
     manifest = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "metadata": {"name": name}, "spec": SPEC}
     with pytest.raises(Refused, match=r"metadata\.name becomes part of the names of Services"):
@@ -189,7 +189,7 @@ def kubectl(api: Api, *words: str, stdin: str = "") -> subprocess.CompletedProce
     return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
 
 
-def test_a_field_that_is_not_honoured_is_refused(quiet: Brain) -> None:
+def test_kubectl_apply_rejects_unknown_field(quiet: Brain) -> None:
     """An unknown field is refused: kubectl asks for strict validation by itself."""
     text = """
 apiVersion: somabrain.io/v1alpha1
@@ -205,7 +205,7 @@ spec:
     assert 'unknown field "spec.autoscalling"' in done.stderr
 
 
-def test_the_quickstart_is_accepted(quiet: Brain) -> None:
+def test_quickstart_example_is_accepted(quiet: Brain) -> None:
     """The quickstart example is valid as it is."""
     done = kubectl(
         quiet.api,
@@ -221,7 +221,7 @@ def test_the_quickstart_is_accepted(quiet: Brain) -> None:
     assert 'namespaces "demo" not found' in done.stderr or done.returncode == 0, done.stderr
 
 
-def test_it_scales_and_is_listed_at_a_glance(quiet: Brain) -> None:
+def test_kubectl_scale_and_get_columns_work(quiet: Brain) -> None:
     """`kubectl scale` writes the replicas, `kubectl get sb` has its columns, `kubectl get all` shows it."""
     quiet.apply()
     scaled = kubectl(quiet.api, "scale", "-n", quiet.namespace, f"sb/{NAME}", "--replicas=3")

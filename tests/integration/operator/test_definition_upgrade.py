@@ -45,7 +45,7 @@ def remove(api: Api, manifest: Object) -> None:
         api.client.delete(kind, name)
 
 
-def test_what_is_stored_lives_through_an_upgrade_and_a_reinstallation(api: Api, tmp_path: Path) -> None:
+def test_stored_resource_survives_crd_upgrade_and_reinstall(api: Api, tmp_path: Path) -> None:
     """A stored resource outlasts an upgrade of the definition and a reinstallation of the operator.
 
     It gets the newer definition's defaults and serves; without the operator and its rights its Deployment stays; with
@@ -92,7 +92,7 @@ def test_what_is_stored_lives_through_an_upgrade_and_a_reinstallation(api: Api, 
         eventually(lambda: brain.deployment()["spec"]["replicas"], lambda replicas: replicas == 2, "the edit is done")
 
 
-def test_an_older_definition_is_named_and_the_status_written_without_what_it_lacks(api: Api, tmp_path: Path) -> None:
+def test_older_crd_is_reported_and_status_omits_unknown_fields(api: Api, tmp_path: Path) -> None:
     """An operator newer than the definition serves, and writes a status without the fields and values that it lacks.
 
     Log and `/healthz` name them and the remedy.
@@ -132,10 +132,8 @@ def former_definition() -> Object:
     return definition
 
 
-def test_fields_under_their_former_names_keep_their_meaning(
-    api: Api, tmp_path: Path, former_definition: Object
-) -> None:
-    """A resource that was applied to the previous definition is not rewritten, and is rendered as it was meant.
+def test_deprecated_field_names_keep_their_meaning(api: Api, tmp_path: Path, former_definition: Object) -> None:
+    """A resource that was applied to the previous definition is not rewritten, and keeps its meaning when rendered.
 
     A default that the previous one filled in gives way to a field under its present name, and a value that was given is
     in its way.

@@ -10,7 +10,7 @@ from tests.integration.operator.brains import Brain, ControllerStub
 REPOSITORY = "ghcr.io/somabrain/somabrain-service"
 
 
-def test_a_downgrade_is_refused_until_it_is_allowed(brain: Brain, controller_stub: ControllerStub) -> None:
+def test_downgrade_is_refused_until_annotation_allows_it(brain: Brain, controller_stub: ControllerStub) -> None:
     """A refused downgrade changes only the status; once allowed, it is migrated and rolled out as any version."""
     brain.apply(version="0.2.0")
     controller_stub.serve()

@@ -165,10 +165,10 @@ def draw_edit(draw: Any, kind: str, live: Object, schema: Schema) -> list[Object
 
 
 @pytest.mark.timeout(3600)
-def test_whatever_is_edited_is_put_back(
+def test_random_edit_is_reverted_or_reported_in_condition(
     brain: Brain, controller_stub: ControllerStub, request: pytest.FixtureRequest
 ) -> None:
-    """An accepted edit of any child is gone within seconds or named in a condition; the resource stays editable."""
+    """An accepted edit of any child is reverted within seconds or named in a condition; the resource stays editable."""
     edits = request.config.getoption("drift_edits")
     brain.apply(
         podDisruptionBudget={"maxUnavailable": 1}, networkPolicy={}, autoscaling={"min": 1, "max": 3}, replicas=1

@@ -1,4 +1,4 @@
-"""Edits by hand are put back, and nothing else is touched."""
+"""Manual edits of children are reverted, and changes by others that are allowed are preserved."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ EDITS: dict[str, list[dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
-def test_an_edit_of_the_deployment_is_put_back(served: Brain, edit: list[dict[str, Any]]) -> None:
-    """An edited Deployment is as before within seconds."""
+def test_deployment_edit_is_reverted(served: Brain, edit: list[dict[str, Any]]) -> None:
+    """An edited Deployment is restored within seconds."""
     before = served.deployment()["spec"]
     served.api.patch("Deployment", f"{NAME}-server", served.namespace, edit)
     eventually(served.deployment, lambda now: now["spec"] == before, "the edit is put back", timeout_s=10)
@@ -133,10 +133,10 @@ def test_an_edit_of_the_deployment_is_put_back(served: Brain, edit: list[dict[st
         ("ServiceAccount", "server", {"automountServiceAccountToken": True}, ("automountServiceAccountToken",)),
     ],
 )
-def test_an_edit_of_another_child_is_put_back(
+def test_edits_of_other_children_are_reverted(
     served: Brain, kind: str, component: str, patch: dict[str, Any], path: tuple[str, ...]
 ) -> None:
-    """Edits of settings, policy, Services and the account are put back too."""
+    """Edits of settings, policy, Services and the account are reverted too."""
     before = at(served.child(kind, component), *path)
     served.api.patch(kind, f"{NAME}-{component}", served.namespace, patch)
     eventually(lambda: at(served.child(kind, component), *path), lambda now: now == before, "the edit is put back", 10)
@@ -150,8 +150,8 @@ def test_an_edit_of_another_child_is_put_back(
         "the source of the volume settings exchanged for secret",
     ],
 )
-def test_after_an_edit_was_put_back_nothing_is_left_of_it(served: Brain, name: str) -> None:
-    """One event says what was put back, nothing is reported as wrong, and the next edit of the resource is applied."""
+def test_reverted_edit_leaves_one_event_and_no_degraded_condition(served: Brain, name: str) -> None:
+    """One event describes the reverted edit, no condition is degraded, and the next edit of the resource is applied."""
     before = served.deployment()["spec"]
     served.api.patch("Deployment", f"{NAME}-server", served.namespace, EDITS[name])
     eventually(served.deployment, lambda now: now["spec"] == before, "the edit is put back", timeout_s=10)
@@ -168,15 +168,15 @@ def test_after_an_edit_was_put_back_nothing_is_left_of_it(served: Brain, name: s
 @pytest.mark.parametrize(
     "name", ["a probe's handler swapped for exec", "the source of the volume tmp exchanged for secret"]
 )
-def test_what_an_earlier_operator_left_is_put_back(served: Brain, name: str) -> None:
-    """An alternative that stands under the operator's own name, as 0.1 left it, is put back too."""
+def test_conflicting_field_under_own_field_manager_is_reverted(served: Brain, name: str) -> None:
+    """A conflicting field under the operator's own field manager, as 0.1 left it, is reverted too."""
     before = served.deployment()["spec"]
     served.api.patch("Deployment", f"{NAME}-server", served.namespace, EDITS[name], manager="somabrain-operator")
     eventually(served.deployment, lambda now: now["spec"] == before, "the edit is put back", timeout_s=10)
 
 
-def test_an_edit_that_was_taken_back_by_hand_is_no_drift(served: Brain) -> None:
-    """A default that another manager set has its owner and no other value: the owner goes, and nothing is wrong."""
+def test_foreign_owner_of_unchanged_default_is_not_drift(served: Brain) -> None:
+    """A default that another manager set with an equal value gains an owner: the owner is removed, nothing degraded."""
     name, before = f"{NAME}-server", served.deployment()["spec"]
     served.apply(paused=True)
     served.until("Paused", "True")
@@ -191,13 +191,13 @@ def test_an_edit_that_was_taken_back_by_hand_is_no_drift(served: Brain) -> None:
 
 
 def put_back_events(brain: Brain) -> list[str]:
-    """Return the messages of the events that say what was put back."""
+    """Return the messages of the events about reverted edits."""
     events = brain.api.objects("Event", brain.namespace)
     return [each["message"] for each in events if each["reason"] == "DriftPutBack"]
 
 
-def test_an_edit_that_cannot_be_put_back_is_a_condition_and_no_event(served: Brain) -> None:
-    """A refusal of what we put back is told in the status with the API server's words; it is not taken for a race."""
+def test_revert_refusal_is_a_condition_and_no_event(served: Brain) -> None:
+    """A refused revert is in the status with the API server's message, and is not taken for a conflict."""
     name = f"{NAME}-config"
     data = served.child("ConfigMap", "config")["data"]
     edit = {"data": {**data, "X": "1"}, "immutable": True}
@@ -209,8 +209,8 @@ def test_an_edit_that_cannot_be_put_back_is_a_condition_and_no_event(served: Bra
     assert served.child("ConfigMap", "config")["data"] == data
 
 
-def test_one_edit_takes_one_write(served: Brain) -> None:
-    """Drift is put back by a single patch, and the status is written only when its text changes."""
+def test_drift_is_reverted_by_a_single_patch(served: Brain) -> None:
+    """Drift is reverted by a single patch, and the status is written only when its text changes."""
     before = len(served.api.writes())
     served.api.patch("Deployment", f"{NAME}-server", served.namespace, EDITS["a container added"])
     eventually(served.containers, lambda containers: len(containers) == 1, "the container is removed")
@@ -218,8 +218,8 @@ def test_one_edit_takes_one_write(served: Brain) -> None:
     assert deployments == [f"patch deployments {NAME}-server"]
 
 
-def test_what_was_put_back_is_an_event_of_the_resource(served: Brain) -> None:
-    """Drift that is put back is an event of the resource, which `kubectl describe sb` shows."""
+def test_reverted_drift_is_an_event_of_the_resource(served: Brain) -> None:
+    """Reverted drift is an event of the resource, which `kubectl describe sb` shows."""
     served.api.patch("Deployment", f"{NAME}-server", served.namespace, EDITS["the image changed"])
     (event,) = eventually(
         lambda: [each for each in served.api.objects("Event", served.namespace) if each["reason"] == "DriftPutBack"],
@@ -231,8 +231,8 @@ def test_what_was_put_back_is_an_event_of_the_resource(served: Brain) -> None:
     assert event["message"] == message
 
 
-def test_what_others_may_add_is_left_alone(served: Brain) -> None:
-    """Annotations, labels and a restart by kubectl are left alone."""
+def test_foreign_annotations_labels_and_restarts_are_preserved(served: Brain) -> None:
+    """Annotations and labels of others, and a restart by kubectl, are preserved."""
     note = {"metadata": {"annotations": {"note": "mine"}, "labels": {"team": "a"}}}
     restart = {"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}}
     served.api.patch("Deployment", f"{NAME}-server", served.namespace, {**note, **restart})

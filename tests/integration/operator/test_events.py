@@ -16,7 +16,7 @@ def list_events(brain: Brain) -> list[tuple[str, str, str]]:
     return sorted((each["type"], each["reason"], each["message"]) for each in events)
 
 
-def test_each_transition_is_one_event(served: Brain, controller_stub: ControllerStub, running: Operator) -> None:
+def test_each_transition_emits_one_event(served: Brain, controller_stub: ControllerStub, running: Operator) -> None:
     """Serving, failing and serving again are one event each, with the condition's message; at rest nothing is sent."""
     conditions = served.conditions()
     ready = (conditions["Ready"]["reason"], conditions["Ready"]["message"])
@@ -39,7 +39,7 @@ def test_each_transition_is_one_event(served: Brain, controller_stub: Controller
     assert (list_events(served), served.api.writes()) == (before, writes)
 
 
-def test_conditions_are_metrics_until_the_resource_is_gone(served: Brain, running: Operator) -> None:
+def test_condition_metrics_disappear_with_the_resource(served: Brain, running: Operator) -> None:
     """Each condition of a resource is a metric, on which an alert can be set, until the resource is deleted."""
     series = f'somabrain_operator_condition{{name="{NAME}",namespace="{served.namespace}",type="%s"}} %s'
     expected = [series % labels for labels in (("Ready", 1.0), ("Migrated", 1.0), ("Degraded", 0.0), ("Paused", 0.0))]

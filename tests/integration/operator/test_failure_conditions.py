@@ -1,4 +1,4 @@
-"""While something is wrong the status says what, with field and remedy, and other resources are handled."""
+"""While something is wrong the status names it, with field and remedy, and other resources are reconciled."""
 
 from __future__ import annotations
 
@@ -91,10 +91,8 @@ def unready_pod(body: str) -> Iterator[None]:
         server.server_close()
 
 
-def test_with_postgresql_down_the_pod_is_named_with_what_it_says(
-    served: Brain, controller_stub: ControllerStub
-) -> None:
-    """The status quotes the pod's answer, for which the pod is asked: the kubelet does not pass it on."""
+def test_unready_pod_condition_quotes_readiness_response(served: Brain, controller_stub: ControllerStub) -> None:
+    """The status quotes the pod's readiness response, which the operator requests: the kubelet does not report it."""
     pod = served.api.get("Pod", "server-0", served.namespace)
     with unready_pod('{"ready": false, "reason": "PostgreSQL cannot be reached: connection refused."}'):
         controller_stub.pod_status(pod, "Running", [running()], address=POD_ADDRESS)
@@ -109,7 +107,7 @@ def test_with_postgresql_down_the_pod_is_named_with_what_it_says(
     assert served.until("Degraded", "False")
 
 
-def test_a_pod_that_cannot_be_asked_is_explained_by_the_kubelet(served: Brain, controller_stub: ControllerStub) -> None:
+def test_unreachable_pod_condition_quotes_kubelet_warning(served: Brain, controller_stub: ControllerStub) -> None:
     """For a pod that cannot be reached, the status quotes the kubelet's latest warning about its probe."""
     event = {
         "apiVersion": "v1",
@@ -135,7 +133,7 @@ def test_a_pod_that_cannot_be_asked_is_explained_by_the_kubelet(served: Brain, c
         ({}, "correct spec.image: it is not set"),
     ],
 )
-def test_an_image_that_cannot_be_pulled_is_named_with_its_field(
+def test_image_pull_failure_names_the_field(
     brain: Brain, controller_stub: ControllerStub, fields: dict[str, str], message: str
 ) -> None:
     """An image that cannot be pulled is named with its field as soon as the migration's pod lacks it."""
@@ -148,7 +146,7 @@ def test_an_image_that_cannot_be_pulled_is_named_with_its_field(
     assert brain.until("Degraded", "True", "cannot be pulled (ImagePullBackOff)")
 
 
-def test_a_missing_secret_is_named_until_it_is_there(brain: Brain, controller_stub: ControllerStub) -> None:
+def test_missing_secret_is_reported_until_complete(brain: Brain, controller_stub: ControllerStub) -> None:
     """A missing Secret is named with field, namespace and keys until it is complete; then the migration starts."""
     brain.api.delete("Secret", "somabrain-database", brain.namespace)
     brain.apply()
@@ -165,8 +163,8 @@ def test_a_missing_secret_is_named_until_it_is_there(brain: Brain, controller_st
     brain.job()
 
 
-def test_a_secret_that_goes_leaves_what_serves(served: Brain) -> None:
-    """Deleting a Secret leaves the pods that serve alone, and the status says that the Secret is missing."""
+def test_deleted_secret_does_not_disturb_running_pods(served: Brain) -> None:
+    """Deleting a Secret leaves the running pods alone, and the status says that the Secret is missing."""
     before = served.deployment()["spec"]
     served.api.delete("Secret", "somabrain-database", served.namespace)
     served.until("ReferencesResolved", "False", "somabrain-database")
@@ -174,7 +172,7 @@ def test_a_secret_that_goes_leaves_what_serves(served: Brain) -> None:
     assert served.deployment()["spec"] == before
 
 
-def test_one_that_is_wrong_does_not_hold_up_another(brain: Brain, controller_stub: ControllerStub) -> None:
+def test_invalid_resource_does_not_block_others(brain: Brain, controller_stub: ControllerStub) -> None:
     """A valid resource becomes Ready beside an invalid one."""
     wrong = {
         "apiVersion": "somabrain.io/v1alpha1",
@@ -187,13 +185,13 @@ def test_one_that_is_wrong_does_not_hold_up_another(brain: Brain, controller_stu
     controller_stub.serve()
 
 
-def test_a_request_above_its_limit_is_named(brain: Brain) -> None:
+def test_request_above_limit_is_reported(brain: Brain) -> None:
     """The operator names a request above its limit, since the schema cannot compare them."""
     brain.apply(resources={"requests": {"cpu": 2}, "limits": {"cpu": "500m"}})
     brain.until("ConfigValid", "False", "spec.resources.requests.cpu (2) is more than spec.resources.limits.cpu (500m)")
 
 
-def test_what_the_api_server_refuses_is_in_the_status(brain: Brain) -> None:
+def test_api_server_rejection_is_in_the_status(brain: Brain) -> None:
     """When the API server refuses an object, for example by an admission policy, its message is in the status."""
     refuse(brain, "", "services", SERVICE)
     brain.apply()
@@ -201,7 +199,7 @@ def test_what_the_api_server_refuses_is_in_the_status(brain: Brain) -> None:
     assert brain.until("Ready", "False")["reason"] == "ApplyRefused"
 
 
-def test_a_job_that_is_refused_is_not_said_to_run(brain: Brain, controller_stub: ControllerStub) -> None:
+def test_rejected_job_does_not_count_as_attempt(brain: Brain, controller_stub: ControllerStub) -> None:
     """A refused Job is not counted as an attempt; once the Job is allowed, it is the first attempt."""
     name = refuse(brain, "batch", "jobs", JOB)
     brain.apply()
@@ -214,7 +212,7 @@ def test_a_job_that_is_refused_is_not_said_to_run(brain: Brain, controller_stub:
     assert brain.resource()["status"]["migration"]["attempt"] == 1
 
 
-def test_an_admission_webhook_that_is_down_is_in_the_status(brain: Brain) -> None:
+def test_admission_webhook_failure_is_in_the_status(brain: Brain) -> None:
     """The failure of an admission webhook, for which the API server answers with 500, is in the status."""
     webhook = {
         "name": "down.example.com",
@@ -239,8 +237,8 @@ def test_an_admission_webhook_that_is_down_is_in_the_status(brain: Brain) -> Non
     assert brain.until("Ready", "False")["reason"] == "ApplyRefused"
 
 
-def test_a_name_that_is_taken_is_not_taken_over(brain: Brain) -> None:
-    """A Service that does not belong to the resource stays as it is, and the status names it.
+def test_foreign_service_with_same_name_is_not_adopted(brain: Brain) -> None:
+    """A Service that does not belong to the resource is left unchanged, and the status names it.
 
     Nothing is created beside it. Once it is deleted the resource goes on by itself.
     """
@@ -260,7 +258,7 @@ def test_a_name_that_is_taken_is_not_taken_over(brain: Brain) -> None:
     brain.until("Migrated", "False", "is migrating the database", timeout_s=15)
 
 
-def test_one_made_again_waits_for_the_children_of_the_first(served: Brain) -> None:
+def test_recreated_resource_waits_for_deletion_of_old_children(served: Brain) -> None:
     """A re-created resource waits until the children of the first are deleted, and then gets its own."""
     served.api.delete("SomaBrain", NAME, served.namespace)
     served.apply()
@@ -279,7 +277,7 @@ def test_one_made_again_waits_for_the_children_of_the_first(served: Brain) -> No
     assert served.child("Service", "grpc")["metadata"]["ownerReferences"][0]["uid"] == uid
 
 
-def test_one_made_again_adopts_the_orphans_of_the_first(served: Brain, controller_stub: ControllerStub) -> None:
+def test_recreated_resource_adopts_orphaned_children(served: Brain, controller_stub: ControllerStub) -> None:
     """After `kubectl delete --cascade=orphan` a re-created resource adopts the children, and its pods go on serving.
 
     What serves stays as it is until the migration has run once more.
@@ -307,7 +305,7 @@ def test_one_made_again_adopts_the_orphans_of_the_first(served: Brain, controlle
 
 
 @pytest.mark.parametrize("kind", ["Job", "Secret", "FutureKind"])
-def test_a_record_planted_before_the_resource_is_not_applied(
+def test_forged_last_applied_record_is_not_applied_to_new_resource(
     brain: Brain, controller_stub: ControllerStub, kind: str
 ) -> None:
     """A ConfigMap that looks like an orphaned record leads to no write of its entries, and is replaced in the end."""
@@ -330,7 +328,7 @@ def test_a_record_planted_before_the_resource_is_not_applied(
     assert "pwn" not in brain.child("ConfigMap", "applied")["data"]["children.json"]
 
 
-def test_paused_nothing_is_changed_and_everything_is_said(served: Brain, controller_stub: ControllerStub) -> None:
+def test_paused_resource_reports_drift_without_reverting_it(served: Brain, controller_stub: ControllerStub) -> None:
     """While paused, drift stays and is in the status; afterwards it is put back."""
     served.apply(paused=True)
     served.until("Paused", "True")
@@ -344,7 +342,7 @@ def test_paused_nothing_is_changed_and_everything_is_said(served: Brain, control
     eventually(served.containers, lambda containers: containers != ["server mine:1"], "the drift is put back")
 
 
-def test_ready_is_never_said_of_a_generation_not_looked_at(served: Brain) -> None:
+def test_ready_condition_keeps_generation_it_was_observed_for(served: Brain) -> None:
     """Right after an edit, Ready=True still has the generation that it was observed for."""
     served.apply(replicas=2)
     resource = served.resource()
@@ -352,7 +350,7 @@ def test_ready_is_never_said_of_a_generation_not_looked_at(served: Brain) -> Non
     assert ready["status"] == "False" or ready["observedGeneration"] < resource["metadata"]["generation"]
 
 
-def test_no_secret_is_in_anything_the_operator_wrote(served: Brain) -> None:
+def test_status_and_children_contain_no_secret_values(served: Brain) -> None:
     """Neither the status nor the children contain values of the Secrets."""
     objects = [
         served.resource(),

@@ -9,7 +9,7 @@ from tests.integration.operator.brains import NAME, Brain, ControllerStub
 from tests.support.waiting import eventually
 
 
-def test_a_resource_becomes_a_migrated_deployment(brain: Brain, controller_stub: ControllerStub) -> None:
+def test_first_apply_runs_migration_then_deployment_then_ready(brain: Brain, controller_stub: ControllerStub) -> None:
     """Base objects and the Job come first, the Deployment after the Job, and Ready when the pods are ready."""
     brain.apply()
     job = brain.job()
@@ -29,7 +29,7 @@ def test_a_resource_becomes_a_migrated_deployment(brain: Brain, controller_stub:
     assert status["endpoint"] == f"dns:///{NAME}-headless.{brain.namespace}.svc:50052"
 
 
-def test_a_look_at_what_is_as_it_should_be_writes_nothing(served: Brain) -> None:
+def test_reconcile_in_sync_writes_nothing(served: Brain) -> None:
     """Events about a resource that is in sync cause no write."""
     time.sleep(0.5)
     before = served.api.writes()
@@ -40,7 +40,7 @@ def test_a_look_at_what_is_as_it_should_be_writes_nothing(served: Brain) -> None
     assert served.api.writes() == before
 
 
-def test_a_new_resource_takes_one_write_an_object(brain: Brain, controller_stub: ControllerStub) -> None:
+def test_first_apply_writes_each_object_once(brain: Brain, controller_stub: ControllerStub) -> None:
     """A new resource applies each of its objects once."""
     before = len(brain.api.writes())
     brain.apply()
@@ -50,7 +50,7 @@ def test_a_new_resource_takes_one_write_an_object(brain: Brain, controller_stub:
     assert len(writes) == 8
 
 
-def test_scaling_changes_the_deployment_and_migrates_nothing(served: Brain, controller_stub: ControllerStub) -> None:
+def test_scaling_updates_deployment_without_migration(served: Brain, controller_stub: ControllerStub) -> None:
     """Scaling changes the Deployment and starts no migration."""
     served.apply(replicas=3)
     eventually(lambda: served.deployment()["spec"]["replicas"], lambda replicas: replicas == 3, "3 replicas")
@@ -61,7 +61,7 @@ def test_scaling_changes_the_deployment_and_migrates_nothing(served: Brain, cont
     assert len(served.jobs()) == 1
 
 
-def test_none_is_hibernation(served: Brain, controller_stub: ControllerStub) -> None:
+def test_zero_replicas_reports_hibernated(served: Brain, controller_stub: ControllerStub) -> None:
     """With 0 replicas the status says that nothing serves, and the phase is Hibernated."""
     served.apply(replicas=0)
     eventually(lambda: served.deployment()["spec"]["replicas"], lambda replicas: replicas == 0, "0 replicas")
@@ -70,7 +70,7 @@ def test_none_is_hibernation(served: Brain, controller_stub: ControllerStub) -> 
     eventually(lambda: served.resource()["status"]["phase"], lambda phase: phase == "Hibernated", "Hibernated")
 
 
-def test_a_setting_reaches_the_pods(served: Brain) -> None:
+def test_changed_setting_updates_configmap_and_rolls_pods(served: Brain) -> None:
     """A changed setting is in the ConfigMap, and the pods are rolled to read it."""
     before = served.deployment()["spec"]["template"]["metadata"]["annotations"]
     served.apply(config={"logLevel": "debug"})
@@ -82,7 +82,7 @@ def test_a_setting_reaches_the_pods(served: Brain) -> None:
     assert served.child("ConfigMap", "config")["data"]["SOMABRAIN_LOG__LEVEL"] == "debug"
 
 
-def test_a_rotated_secret_rolls_the_pods_and_an_unused_key_does_not(served: Brain) -> None:
+def test_rotated_secret_rolls_pods_only_for_used_keys(served: Brain) -> None:
     """A changed key that the pods use rolls them, another key does not; Secrets are polled, not watched."""
     template = served.deployment()["spec"]["template"]
     served.rotate("somabrain-database", other="x")
@@ -92,7 +92,7 @@ def test_a_rotated_secret_rolls_the_pods_and_an_unused_key_does_not(served: Brai
     eventually(lambda: served.deployment()["spec"]["template"], lambda now: now != template, "the template changed")
 
 
-def test_another_policy_takes_the_place_of_the_default(served: Brain, controller_stub: ControllerStub) -> None:
+def test_custom_policy_replaces_default_configmap(served: Brain, controller_stub: ControllerStub) -> None:
     """The named ConfigMap is mounted, and the default one is deleted once no pod uses it."""
     rules = {
         "apiVersion": "v1",
@@ -118,14 +118,14 @@ def test_another_policy_takes_the_place_of_the_default(served: Brain, controller
     )
 
 
-def test_a_child_that_was_deleted_is_there_again(served: Brain) -> None:
+def test_deleted_service_is_recreated(served: Brain) -> None:
     """A deleted Service is created again."""
     served.api.delete("Service", f"{NAME}-headless", served.namespace)
     eventually(lambda: served.child("Service", "headless"), bool, "the Service is back")
 
 
-def test_a_resource_that_is_deleted_is_let_go(served: Brain, api: Api) -> None:
-    """A deleted resource is gone at once, without a finalizer, and its children are not created again."""
+def test_deleted_resource_is_removed_without_finalizer(served: Brain, api: Api) -> None:
+    """A deleted resource is removed at once, without a finalizer, and its children are not created again."""
     api.delete("SomaBrain", NAME, served.namespace)
     assert api.objects("SomaBrain", served.namespace) == []
     time.sleep(0.5)  # what was under way as it went has been refused by then

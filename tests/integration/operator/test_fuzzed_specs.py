@@ -83,7 +83,7 @@ def refusal(api: Api, manifest: Object, namespace: str) -> str:
 
 
 @pytest.mark.timeout(400)
-def test_whatever_is_asked_is_answered(api: Api, running: Operator, brain: Brain) -> None:
+def test_fuzzed_spec_is_rejected_or_reconciled(api: Api, running: Operator, brain: Brain) -> None:
     """Any spec gets a status of its newest generation or a refusal that names the field; no crash, no stuck key."""
     numbers = iter(range(EXAMPLES * 20))
     names: list[str] = []

@@ -114,7 +114,7 @@ def table(before: Mapping[str, Judgements], after: Mapping[str, Judgements]) -> 
         yield f"| {' | '.join([name, former, *columns, message])} |"
 
 
-def test_each_state_is_judged_as_it_is(present: dict[str, Object]) -> None:
+def test_tools_judge_each_state_correctly(present: dict[str, Object]) -> None:
     """A change is in progress, one that only a person can end has failed, and a hibernated resource is done."""
     for case, each in zip(ALL, judged([present[case.name] for case in ALL]), strict=True):
         found = (each["kstatus"]["status"], each["fluxKstatus"]["status"], each["fluxExprs"]["status"])
@@ -123,7 +123,7 @@ def test_each_state_is_judged_as_it_is(present: dict[str, Object]) -> None:
         assert KSTATUS_OF.get(case.argocd, case.kstatus) == case.kstatus
 
 
-def test_what_has_failed_is_said_in_the_operators_sentence(present: dict[str, Object]) -> None:
+def test_failure_message_is_that_of_the_failed_step(present: dict[str, Object]) -> None:
     """The message of a failure is that of the failed step, with its field and remedy."""
     failed = [case for case in ALL if case.kstatus == "Failed"]
     messages = {
@@ -137,7 +137,7 @@ def test_what_has_failed_is_said_in_the_operators_sentence(present: dict[str, Ob
     assert all(messages.values())
 
 
-def test_at_most_one_of_ready_reconciling_and_stalled_is_true(present: dict[str, Object]) -> None:
+def test_exactly_one_of_ready_reconciling_stalled_is_true(present: dict[str, Object]) -> None:
     """Each observed resource has exactly one of the three, and the time of its failure unless it is Ready."""
     for case in CASES:
         status: Any = present[case.name]["status"]
@@ -146,8 +146,8 @@ def test_at_most_one_of_ready_reconciling_and_stalled_is_true(present: dict[str,
         assert values["Ready"] == "False" or "failingSince" not in status
 
 
-def test_a_resource_that_nobody_has_looked_at_says_so(present: dict[str, Object]) -> None:
-    """The definition's default is a status that says Ready=Unknown, until an operator writes one."""
+def test_unreconciled_resource_has_ready_unknown(present: dict[str, Object]) -> None:
+    """The definition's default status is Ready=Unknown, until an operator writes one."""
     (ready,) = present[APPLIED.name]["status"]["conditions"]
     assert (ready["type"], ready["status"], ready["reason"]) == ("Ready", "Unknown", "NotObserved")
     assert "check that one runs" in ready["message"]
@@ -155,8 +155,8 @@ def test_a_resource_that_nobody_has_looked_at_says_so(present: dict[str, Object]
     assert not any("is the operator running?" in line for line in render_tree(present["serving"], (), ()))
 
 
-def test_the_previous_version_was_misjudged(present: dict[str, Object], former: dict[str, Object]) -> None:
-    """The same states of the previous version: done before anyone looked, or in progress for ever. Prints a table."""
+def test_previous_version_was_misjudged_by_tools(present: dict[str, Object], former: dict[str, Object]) -> None:
+    """The previous version's states were judged done before any reconcile, or in progress forever. Prints a table."""
     names = [case.name for case in ALL if case.in_previous]
     before = dict(zip(names, judged([former[name] for name in names]), strict=True))
     after = dict(zip((case.name for case in ALL), judged([present[case.name] for case in ALL]), strict=True))
@@ -168,7 +168,7 @@ def test_the_previous_version_was_misjudged(present: dict[str, Object], former: 
     assert len(differing) >= 10
 
 
-def test_the_documented_command_gives_the_script_to_argo_cd(api: Api, namespace: str) -> None:
+def test_documented_command_adds_health_script_to_argo_cd(api: Api, namespace: str) -> None:
     """The command of docs/gitops.md adds health.lua to Argo CD's ConfigMap, and leaves its other entries."""
     api.create(
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm"}, "data": {"url": "https://cd"}},

@@ -23,7 +23,7 @@ def kubectl_output(brain: Brain, *words: str) -> str:
     return output
 
 
-def test_waiting_ends_when_it_is_ready(brain: Brain, controller_stub: ControllerStub) -> None:
+def test_kubectl_wait_ends_when_resource_is_ready(brain: Brain, controller_stub: ControllerStub) -> None:
     """`kubectl wait`, started during the migration, ends when the resource is Ready and not before."""
     brain.apply()
     brain.until("Migrated", "False")
@@ -35,7 +35,7 @@ def test_waiting_ends_when_it_is_ready(brain: Brain, controller_stub: Controller
     assert brain.conditions()["Ready"]["status"] == "True"
 
 
-def test_waiting_for_a_newer_spec_does_not_end_with_the_older_one_s_word(served: Brain) -> None:
+def test_kubectl_wait_ignores_ready_of_older_generation(served: Brain) -> None:
     """`kubectl wait` does not take Ready=True of an older generation once the spec has changed."""
     served.apply(version="0.3.0")
     served.until("Ready", "False")
@@ -43,7 +43,7 @@ def test_waiting_for_a_newer_spec_does_not_end_with_the_older_one_s_word(served:
     assert "timed out" in waiting.communicate(timeout=30)[0]
 
 
-def test_scaling_scales(served: Brain, controller_stub: ControllerStub) -> None:
+def test_kubectl_scale_scales_the_deployment(served: Brain, controller_stub: ControllerStub) -> None:
     """`kubectl scale` sets the spec, the operator scales the Deployment, and `kubectl get` shows the number."""
     kubectl_output(served, "scale", f"sb/{NAME}", "--replicas=4")
     eventually(lambda: served.deployment()["spec"]["replicas"], lambda number: number == 4, "4 replicas")
@@ -54,7 +54,7 @@ def test_scaling_scales(served: Brain, controller_stub: ControllerStub) -> None:
     assert line.split()[:6] == [NAME, "True", "0.2.0", "4", "Succeeded", "Ready"]
 
 
-def test_what_is_wrong_is_seen_at_a_glance(brain: Brain, controller_stub: ControllerStub) -> None:
+def test_kubectl_get_and_describe_show_failed_migration(brain: Brain, controller_stub: ControllerStub) -> None:
     """A failed migration is in the columns STATUS and MIGRATED, and `kubectl describe` has its message."""
     brain.apply()
     controller_stub.fail_migration("the role somabrain_owner does not exist")
@@ -63,6 +63,6 @@ def test_what_is_wrong_is_seen_at_a_glance(brain: Brain, controller_stub: Contro
     assert "the role somabrain_owner does not exist" in kubectl_output(brain, "describe", "sb", NAME)
 
 
-def test_every_field_is_explained(served: Brain) -> None:
+def test_kubectl_explain_describes_every_field(served: Brain) -> None:
     """`kubectl explain` knows the resource by its short name."""
     assert "never past its" in kubectl_output(served, "explain", "sb.spec.auth.cacheSeconds")

@@ -1,4 +1,4 @@
-"""While a step does not pass, the last applied state is kept: edits are put back, deleted children come back."""
+"""While a step halts, the last applied state is enforced: edits are reverted, deleted children are created again."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def blocked(brain: Brain, controller_stub: ControllerStub, request: pytest.Fixtu
     return brain
 
 
-def test_an_edit_is_put_back(blocked: Brain) -> None:
-    """An edited Deployment is put back to the last spec that passed."""
+def test_edit_is_reverted_to_last_applied_spec(blocked: Brain) -> None:
+    """An edited Deployment is restored to the last spec that passed."""
     before = blocked.deployment()["spec"]
     blocked.api.patch("Deployment", f"{NAME}-server", blocked.namespace, EVIL)
     eventually(blocked.deployment, lambda now: bool(now["spec"] == before), "the edit is put back", 10)
@@ -42,7 +42,7 @@ def test_an_edit_is_put_back(blocked: Brain) -> None:
 @pytest.mark.parametrize(
     ("kind", "component"), [("Deployment", "server"), ("ConfigMap", "config"), ("Service", "headless")]
 )
-def test_what_was_deleted_comes_back(blocked: Brain, kind: str, component: str) -> None:
+def test_deleted_child_is_recreated_from_last_applied(blocked: Brain, kind: str, component: str) -> None:
     """A deleted child is created again as it was."""
     field = "data" if kind == "ConfigMap" else "spec"
     before = blocked.child(kind, component)[field]
@@ -53,8 +53,8 @@ def test_what_was_deleted_comes_back(blocked: Brain, kind: str, component: str) 
     }
 
 
-def test_a_forged_record_is_not_applied(blocked: Brain) -> None:
-    """While the newest spec is held back, a record that somebody changed leads to no write of what it names."""
+def test_tampered_last_applied_record_is_ignored(blocked: Brain) -> None:
+    """While the newest spec is halted, a record that somebody changed leads to no write of the objects it names."""
     record = blocked.child("ConfigMap", "applied")["data"]["children.json"]
     forged = record.replace(f"{REPOSITORY}:0.2.0", "evil:1")
     assert forged != record
@@ -69,8 +69,8 @@ def test_a_forged_record_is_not_applied(blocked: Brain) -> None:
     )
 
 
-def test_it_can_be_scaled(blocked: Brain) -> None:
-    """The version that serves can be scaled while the newest spec waits."""
+def test_halted_resource_can_be_scaled(blocked: Brain) -> None:
+    """The running version can be scaled while the newest spec is halted."""
     blocked.apply(replicas=3)
     eventually(lambda: blocked.deployment()["spec"]["replicas"], lambda number: number == 3, "3 replicas", 10)
     assert blocked.containers() == [f"server {REPOSITORY}:0.2.0"]

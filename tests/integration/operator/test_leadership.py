@@ -53,7 +53,7 @@ def named(apart: Api, name: str) -> Brain:
     return brain
 
 
-def test_one_that_stops_hands_over_at_once(apart: Api, own: Path, tmp_path: Path) -> None:
+def test_stopped_leader_releases_lease_at_once(apart: Api, own: Path, tmp_path: Path) -> None:
     """A leader that stops releases its Lease, and the other operator leads long before the Lease would expire.
 
     Until then the other writes nothing. When everything is in sync, it writes nothing but the Lease.
@@ -85,7 +85,7 @@ def test_one_that_stops_hands_over_at_once(apart: Api, own: Path, tmp_path: Path
         eventually(brain.deployment, lambda live: live["spec"]["replicas"] == 2, "the second applies", 5)
 
 
-def test_one_that_is_killed_is_replaced_when_its_lease_is_over(apart: Api, own: Path, tmp_path: Path) -> None:
+def test_killed_leader_is_replaced_when_lease_expires(apart: Api, own: Path, tmp_path: Path) -> None:
     """A killed leader is replaced when its Lease expires, not before, because it might still write."""
     with operator(own, tmp_path / "first", **SHORT) as first:
         first.wait_until_started()
@@ -103,7 +103,7 @@ def test_one_that_is_killed_is_replaced_when_its_lease_is_over(apart: Api, own: 
             assert time.monotonic() - started > LEASE_S * 2 / 3 - 0.5
 
 
-def test_one_that_loses_its_lease_stops_at_once(apart: Api, own: Path, tmp_path: Path) -> None:
+def test_leader_stops_writing_when_lease_is_lost(apart: Api, own: Path, tmp_path: Path) -> None:
     """An operator that loses its Lease writes nothing more; it leads again when the Lease of the other expires."""
     brain = named(apart, "lost")
     with operator(own, tmp_path / "log", **SHORT) as one:
@@ -120,7 +120,7 @@ def test_one_that_loses_its_lease_stops_at_once(apart: Api, own: Path, tmp_path:
         ControllerStub(brain).serve()
 
 
-def test_a_lease_that_is_deleted_is_made_again(apart: Api, own: Path, tmp_path: Path) -> None:
+def test_deleted_lease_is_recreated(apart: Api, own: Path, tmp_path: Path) -> None:
     """A deleted Lease is created again, and the operator still leads."""
     with operator(own, tmp_path / "log", **SHORT) as one:
         one.wait_until_started()
@@ -137,7 +137,7 @@ def between(apart: Api) -> Iterator[Forwarder]:
         yield running
 
 
-def test_health_notices_a_frozen_watch(between: Forwarder, own: Path, tmp_path: Path) -> None:
+def test_health_detects_frozen_watch(between: Forwarder, own: Path, tmp_path: Path) -> None:
     """Health fails when open watch connections are silent, although the Lease is renewed over new connections."""
     config = tmp_path / "kubeconfig"
     config.write_text(own.read_text().replace(between.target, between.url))

@@ -1,4 +1,4 @@
-"""The MCP server of a SomaBrain is created, put back, rolled, reported and removed as the servers are."""
+"""The MCP server of a SomaBrain is created, reverted, rolled, reported and removed as the servers are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = ("Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget")
 
 @pytest.fixture
 def served(brain: Brain, controller_stub: ControllerStub) -> Brain:
-    """A SomaBrain with an MCP server, both of which serve."""
+    """A SomaBrain with an MCP server, both of which are ready."""
     brain.secret("mcp-client", **{"client-id": "mcp", "client-secret": "swordfish"})
     brain.apply(mcp=MCP)
     serve(controller_stub)
@@ -43,8 +43,8 @@ def names(brain: Brain, kind: str) -> list[str]:
     return [str(each["metadata"]["name"]) for each in brain.api.objects(kind, brain.namespace)]
 
 
-def test_ready_waits_for_it_and_its_url_is_in_the_status(brain: Brain, controller_stub: ControllerStub) -> None:
-    """Servers that serve are Available and not yet Ready; with the MCP server they are, and the status has its URL."""
+def test_ready_waits_for_mcp_and_status_has_its_url(brain: Brain, controller_stub: ControllerStub) -> None:
+    """Ready servers are Available and not yet Ready; with the MCP server they are, and the status has its URL."""
     brain.secret("mcp-client", **{"client-id": "mcp", "client-secret": "swordfish"})
     brain.apply(mcp=MCP)
     controller_stub.finish_migration()
@@ -56,8 +56,8 @@ def test_ready_waits_for_it_and_its_url_is_in_the_status(brain: Brain, controlle
     assert brain.resource()["status"]["mcpEndpoint"] == f"http://{NAME}-mcp.{brain.namespace}.svc:8090/mcp"
 
 
-def test_it_is_owned_by_the_resource_and_removed_with_the_field(served: Brain) -> None:
-    """Each of its objects has the resource as controller; without spec.mcp none is left, and the servers serve on."""
+def test_mcp_objects_are_owned_and_removed_with_the_field(served: Brain) -> None:
+    """Each of its objects has the resource as controller; without spec.mcp all are deleted, and the servers stay up."""
     uid = served.resource()["metadata"]["uid"]
     for kind in KINDS:
         (owner,) = served.child(kind, "mcp")["metadata"]["ownerReferences"]
@@ -82,14 +82,14 @@ def test_it_is_owned_by_the_resource_and_removed_with_the_field(served: Brain) -
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_edit_of_it_is_put_back(served: Brain, kind: str, patch: dict[str, Any]) -> None:
-    """An edited object of the MCP server is as before within seconds."""
+def test_mcp_edit_is_reverted(served: Brain, kind: str, patch: dict[str, Any]) -> None:
+    """An edited object of the MCP server is restored within seconds."""
     before = served.child(kind, "mcp")["spec"]
     served.api.patch(kind, f"{NAME}-mcp", served.namespace, patch)
     eventually(lambda: served.child(kind, "mcp")["spec"], lambda now: now == before, "the edit is put back", 10)
 
 
-def test_a_deleted_one_is_created_again(served: Brain) -> None:
+def test_deleted_mcp_deployment_is_recreated(served: Brain) -> None:
     """A deleted Deployment of the MCP server is created again within seconds."""
     before = served.child("Deployment", "mcp")
     served.api.delete("Deployment", f"{NAME}-mcp", served.namespace)
@@ -102,10 +102,10 @@ def test_a_deleted_one_is_created_again(served: Brain) -> None:
     assert after["spec"] == before["spec"]
 
 
-def test_a_missing_client_secret_is_named_and_its_rotation_rolls_nothing(
+def test_mcp_missing_client_secret_is_reported_and_rotation_rolls_nothing(
     brain: Brain, controller_stub: ControllerStub
 ) -> None:
-    """Without its Secret the field is named; once it exists all serves; a new client secret rolls nothing."""
+    """A missing Secret is reported with its field; once it exists all are ready; a new client secret rolls nothing."""
     brain.apply(mcp=MCP)
     brain.until("ReferencesResolved", "False", "Secret mcp-client, named by spec.mcp.exchange.secretRef.name")
     brain.secret("mcp-client", **{"client-id": "mcp", "client-secret": "swordfish"})
@@ -126,7 +126,7 @@ def test_a_missing_client_secret_is_named_and_its_rotation_rolls_nothing(
     assert brain.child("Deployment", "mcp")["spec"]["template"] == template
 
 
-def test_the_example_is_accepted_and_deployed(brain: Brain, controller_stub: ControllerStub) -> None:
+def test_mcp_example_is_accepted_and_deployed(brain: Brain, controller_stub: ControllerStub) -> None:
     """examples/mcp.yaml is stored as it is and leads to an MCP server, with its Secret."""
     example = yaml.safe_load(Path("examples/mcp.yaml").read_text(encoding="utf-8"))
     brain.secret("mcp-client", **{"client-id": "mcp", "client-secret": "swordfish"})

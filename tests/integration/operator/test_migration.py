@@ -1,4 +1,4 @@
-"""A migration gates the Deployment; a failed one changes nothing, says why, and is retried with a back-off."""
+"""A migration gates the Deployment; a failed one changes nothing, is reported, and is retried with a back-off."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from tests.support.waiting import eventually
 OTHER = "registry.example/brain:2"
 
 
-def test_the_job_runs_with_the_owner_s_secret_and_the_servers_without(
-    brain: Brain, controller_stub: ControllerStub
-) -> None:
-    """The Job has only the owner's connection string, and the servers do not have it."""
+def test_only_migration_job_has_owner_dsn(brain: Brain, controller_stub: ControllerStub) -> None:
+    """The Job alone has the owner's connection string; the servers do not have it."""
     brain.apply()
     job = brain.job()
     assert "owner-dsn" in str(job["spec"])
@@ -24,7 +22,7 @@ def test_the_job_runs_with_the_owner_s_secret_and_the_servers_without(
     assert "owner-dsn" not in str(brain.deployment()["spec"])
 
 
-def test_one_that_fails_leaves_the_deployment_and_says_why(served: Brain, controller_stub: ControllerStub) -> None:
+def test_failed_migration_keeps_deployment_and_reports_error(served: Brain, controller_stub: ControllerStub) -> None:
     """Migrated=False and Degraded=True have the Job's last message without the password; Available stays True."""
     before = served.deployment()
     served.apply(image=OTHER)
@@ -40,7 +38,7 @@ def test_one_that_fails_leaves_the_deployment_and_says_why(served: Brain, contro
     assert served.job(image=OTHER)["metadata"]["name"] == served.resource()["status"]["migration"]["jobName"]
 
 
-def test_the_deployment_changes_only_after_the_job_succeeded(served: Brain, controller_stub: ControllerStub) -> None:
+def test_deployment_image_changes_only_after_migration(served: Brain, controller_stub: ControllerStub) -> None:
     """The Deployment gets the new image only after its migration has succeeded."""
     served.apply(image=OTHER)
     served.until("Migrated", "False", OTHER)
@@ -50,7 +48,7 @@ def test_the_deployment_changes_only_after_the_job_succeeded(served: Brain, cont
     assert served.until("Migrated", "True", OTHER)
 
 
-def test_a_deleted_job_does_not_bypass_the_back_off_and_the_annotation_does(
+def test_migration_backoff_is_skipped_by_annotation_not_job_deletion(
     brain: Brain, controller_stub: ControllerStub
 ) -> None:
     """The second attempt waits ten seconds although the Job was deleted, unless the annotation asks for it."""
@@ -67,7 +65,7 @@ def test_a_deleted_job_does_not_bypass_the_back_off_and_the_annotation_does(
     assert len(brain.jobs()) == 1
 
 
-def test_the_next_attempt_comes_by_itself(brain: Brain, controller_stub: ControllerStub) -> None:
+def test_migration_is_retried_after_backoff(brain: Brain, controller_stub: ControllerStub) -> None:
     """When the back-off is over, another Job is created without a request, and its success counts."""
     brain.apply()
     controller_stub.fail_migration("the database is away")
@@ -79,7 +77,7 @@ def test_the_next_attempt_comes_by_itself(brain: Brain, controller_stub: Control
     assert (status["attempt"], status.get("lastError"), status.get("nextAttemptAt")) == (2, None, None)
 
 
-def test_a_job_whose_pod_is_refused_is_stuck_until_the_spec_fits_the_quota(
+def test_quota_refusal_of_migration_pod_is_reported_until_spec_fits(
     brain: Brain, controller_stub: ControllerStub
 ) -> None:
     """A quota's refusal, which only an event of the Job has, is in the status; resources that fit replace the Job."""
@@ -97,7 +95,7 @@ def test_a_job_whose_pod_is_refused_is_stuck_until_the_spec_fits_the_quota(
     brain.until("Migrated", "True")
 
 
-def test_a_refusal_that_is_over_is_no_longer_said(brain: Brain, controller_stub: ControllerStub) -> None:
+def test_past_quota_refusal_is_not_reported(brain: Brain, controller_stub: ControllerStub) -> None:
     """Once the quota was raised and the pod exists, the event of its refusal, which stays an hour, does not count."""
     brain.apply()
     job = brain.job()
@@ -110,7 +108,9 @@ def test_a_refusal_that_is_over_is_no_longer_said(brain: Brain, controller_stub:
     assert brain.until("Degraded", "False")
 
 
-def test_a_job_whose_pod_ran_is_not_said_to_have_been_refused(brain: Brain, controller_stub: ControllerStub) -> None:
+def test_job_deadline_is_reported_instead_of_earlier_quota_refusal(
+    brain: Brain, controller_stub: ControllerStub
+) -> None:
     """After a refusal the Job got a pod and reached its deadline: its error is the deadline, though the pod is gone."""
     brain.apply()
     job = brain.job()
@@ -121,8 +121,8 @@ def test_a_job_whose_pod_ran_is_not_said_to_have_been_refused(brain: Brain, cont
     assert failed["reason"] == "Failed"
 
 
-def test_a_migration_that_is_off_is_skipped(brain: Brain) -> None:
-    """The Deployment comes at once, and the status does not claim a migration."""
+def test_disabled_migration_is_skipped(brain: Brain) -> None:
+    """The Deployment is created at once, and the status does not claim a migration."""
     brain.apply(migration={"enabled": False})
     eventually(brain.deployment, bool, "a Deployment")
     assert brain.until("Migrated", "Unknown")["reason"] == "Skipped"

@@ -34,7 +34,7 @@ def without_kinds(api: Api) -> Iterator[Api]:
             api.delete(KIND, each["metadata"]["name"])
 
 
-def test_they_are_made_when_their_kinds_appear(
+def test_monitoring_objects_are_created_when_their_crds_appear(
     without_kinds: Api, brain: Brain, controller_stub: ControllerStub, tmp_path: Path
 ) -> None:
     """Monitor and rules are created when their kinds appear.
@@ -79,7 +79,7 @@ def test_they_are_made_when_their_kinds_appear(
     assert f"{NAME}-dashboard" not in names
 
 
-def test_every_rule_can_be_read_by_prometheus(tmp_path: Path) -> None:
+def test_promtool_accepts_all_rules_and_dashboard_expressions(tmp_path: Path) -> None:
     """promtool accepts every rule, and every expression of the dashboard with Grafana's interval filled in."""
     owner = Owner(Key("demo", NAME), "uid")
     groups: Any = render_rules(owner, Rules())["spec"]

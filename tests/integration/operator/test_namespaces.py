@@ -1,4 +1,4 @@
-"""An operator for some namespaces: one of them that is missing, deleted or forbidden stops nobody else."""
+"""An operator for some namespaces: one that is missing, deleted or forbidden does not block the others."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def leads(one: Operator) -> bool:
     return "somabrain_operator_leader 1.0" in one.get("/metrics")
 
 
-def test_a_namespace_that_does_not_exist_stops_nobody_else(api: Api, tmp_path: Path) -> None:
+def test_missing_namespace_does_not_block_others(api: Api, tmp_path: Path) -> None:
     """A SomaBrain beside a missing namespace is served, and `/healthz` names the namespace with the remedy.
 
     Once that namespace and the operator's rights in it exist, SomaBrains in it are served too, by the same process.
@@ -89,7 +89,7 @@ def test_a_namespace_that_does_not_exist_stops_nobody_else(api: Api, tmp_path: P
         assert "Traceback" not in started.log.read_text()
 
 
-def test_a_namespace_that_is_deleted_stops_nobody_else(api: Api, tmp_path: Path) -> None:
+def test_deleted_namespace_does_not_block_others(api: Api, tmp_path: Path) -> None:
     """Without its rights in one namespace, a restarted operator still reverts edits and takes changes in the other."""
     create_namespace(api, TENANTS[0])
     for manifest in roles(TENANTS[0]):
@@ -111,7 +111,7 @@ def test_a_namespace_that_is_deleted_stops_nobody_else(api: Api, tmp_path: Path)
         assert second.status("/healthz") == 200
 
 
-def test_a_lease_that_cannot_be_created_is_in_health(api: Api, tmp_path: Path) -> None:
+def test_lease_creation_failure_is_reported_in_healthz(api: Api, tmp_path: Path) -> None:
     """Where the Lease cannot be created, `/healthz` fails and says so; a restart would not help, so `/livez` does not.
 
     Once it can be created, the operator leads.
@@ -130,7 +130,7 @@ def test_a_lease_that_cannot_be_created_is_in_health(api: Api, tmp_path: Path) -
         assert "The Lease" not in started.body("/healthz")
 
 
-def test_the_lease_of_an_earlier_release_keeps_its_meaning(api: Api, tmp_path: Path) -> None:
+def test_operator_honours_lease_of_previous_release(api: Api, tmp_path: Path) -> None:
     """An operator with the Lease's former place alone and one with both never lead together, whichever stops first."""
     create_namespace(api, TENANTS[0])
     for manifest in roles(TENANTS[0]):
@@ -159,8 +159,8 @@ def waits(one: Operator) -> None:
     eventually(lambda: [each["event"] for each in one.events()], lambda events: waiting in events, "it waits")
 
 
-def test_without_its_namespace_the_former_lease_does_not_matter(api: Api, tmp_path: Path) -> None:
-    """Without the namespace of the former Lease the leader holds its own alone."""
+def test_missing_namespace_of_former_lease_is_ignored(api: Api, tmp_path: Path) -> None:
+    """Without the namespace of the former Lease the leader holds the current one alone."""
     with operator(account_of(api, tmp_path), tmp_path / "log", **WATCH, **FORMER) as started:
         started.wait_until_started()
         eventually(lambda: leads(started), bool, "it leads", 10)

@@ -55,7 +55,7 @@ def example(path: str) -> str:
     return (EXAMPLES / path).read_text(encoding="utf-8")
 
 
-def test_external_secrets_makes_the_secrets_that_the_resource_waits_for(api: Api) -> None:
+def test_external_secrets_example_creates_the_expected_secrets(api: Api) -> None:
     """The resource waits for the Secrets that both ExternalSecrets describe, and goes on when they exist."""
     manifests = apply(api, example("external-secrets/database.yaml"), "external")
     brain = Brain(api, "external")
@@ -71,7 +71,7 @@ def keys(external: Object) -> list[str]:
     return [str(each["secretKey"]) for each in external["spec"]["data"]]
 
 
-def test_cert_manager_makes_the_certificate_of_the_servers(api: Api) -> None:
+def test_cert_manager_example_issues_the_server_certificate(api: Api) -> None:
     """The servers mount the certificate's Secret, and it is valid for the names of both Services."""
     (certificate, _) = apply(api, example("cert-manager/certificate.yaml"), "certified")
     brain = Brain(api, "certified")
@@ -96,7 +96,7 @@ def backend(route: Object) -> Any:
     return reference["name"], reference["port"]
 
 
-def test_the_route_leads_to_the_operators_service(api: Api) -> None:
+def test_gateway_route_example_targets_the_service(api: Api) -> None:
     """The GRPCRoute of the example names the Service and its port."""
     (route,) = apply(api, example("gateway/grpcroute.yaml"), "routed")
     brain = Brain(api, "routed")
@@ -107,7 +107,7 @@ def test_the_route_leads_to_the_operators_service(api: Api) -> None:
     assert service["spec"]["ports"][0]["appProtocol"] == "kubernetes.io/h2c"
 
 
-def test_the_chart_without_the_operator_has_a_route_if_it_is_given_a_gateway(api: Api, tmp_path: Path) -> None:
+def test_sb_chart_renders_route_only_with_a_gateway(api: Api, tmp_path: Path) -> None:
     """The chart `sb` renders a valid GRPCRoute to its Service, and none without a Gateway."""
     chart = str(ROOT / "helm" / "charts" / "sb")
     gateway = (

@@ -1,4 +1,4 @@
-"""Placement and Service settings of the example are applied, put back after edits, and removed with the spec."""
+"""Placement and Service settings of the example are applied, restored after edits, and removed with the spec."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def placed(brain: Brain, controller_stub: ControllerStub) -> Brain:
     return brain
 
 
-def test_the_example_becomes_what_it_says(placed: Brain) -> None:
+def test_placement_example_is_applied(placed: Brain) -> None:
     """The example sets Service, budget, spread, nodes, probes and pull secrets; then nothing is written again."""
     service = placed.child("Service", "grpc")
     assert service["spec"]["type"] == "LoadBalancer"
@@ -67,8 +67,8 @@ def test_the_example_becomes_what_it_says(placed: Brain) -> None:
         ("Deployment", "server", {"spec": {"template": {"spec": {"tolerations": [{"operator": "Exists"}]}}}}),
     ],
 )
-def test_an_edit_is_put_back(placed: Brain, kind: str, component: str, patch: dict[str, Any]) -> None:
-    """An edit is put back, also one of a field that the spec does not set."""
+def test_placement_edit_is_reverted(placed: Brain, kind: str, component: str, patch: dict[str, Any]) -> None:
+    """An edit is reverted, also one of a field that the spec does not set."""
 
     def judged() -> Any:
         spec = dict(placed.child(kind, component)["spec"])
@@ -79,7 +79,7 @@ def test_an_edit_is_put_back(placed: Brain, kind: str, component: str, patch: di
     eventually(judged, lambda now: bool(now == before), "the edit is put back", 10)
 
 
-def test_what_the_spec_says_no_more_is_taken_back(placed: Brain, controller_stub: ControllerStub) -> None:
+def test_removed_placement_fields_are_removed_from_children(placed: Brain, controller_stub: ControllerStub) -> None:
     """Without their fields in the spec, budget, node selector, tolerations and load balancer are removed."""
     placed.apply(podDisruptionBudget=None, scheduling=None, service=None, topologySpread=None, probes=None)
     eventually(lambda: pod(placed), lambda spec: not {"nodeSelector", "tolerations"} & set(spec), "they are gone")
@@ -112,8 +112,8 @@ def evict(placed: Brain, name: str) -> str:
     return answer.stdout + answer.stderr
 
 
-def test_another_budget_over_the_same_pods_is_named_until_it_is_gone(placed: Brain) -> None:
-    """While two budgets select the pods, which nobody can evict then, Degraded names the other one."""
+def test_conflicting_disruption_budget_is_reported_until_deleted(placed: Brain) -> None:
+    """While two budgets select the pods, which blocks every eviction, Degraded names the other one."""
     assert placed.until("Degraded", "False")
     placed.api.create(budget("web", {"matchLabels": {"app": "web"}}), placed.namespace)
     placed.api.create(budget("whole-namespace", {}), placed.namespace)
@@ -143,7 +143,7 @@ def test_another_budget_over_the_same_pods_is_named_until_it_is_gone(placed: Bra
         ({"probes": {"startupSeconds": 1}}, "spec.probes.startupSeconds"),
     ],
 )
-def test_what_cannot_be_is_refused_by_name(brain: Brain, fields: dict[str, Any], message: str) -> None:
+def test_invalid_placement_is_rejected_by_field(brain: Brain, fields: dict[str, Any], message: str) -> None:
     """The API server refuses invalid placement by the name of the field, before anything is done."""
     with pytest.raises(Refused) as refused:
         brain.apply(**fields)

@@ -26,7 +26,7 @@ def sb(brain: Brain, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_tree_shows_conditions_objects_and_events(served: Brain) -> None:
+def test_status_tree_shows_conditions_objects_and_events(served: Brain) -> None:
     """`kubectl sb status` shows that a resource serves, its conditions, its objects and its events."""
     done = sb(served, "status", NAME)
     assert done.returncode == 0, done.stderr
@@ -40,9 +40,7 @@ def test_the_tree_shows_conditions_objects_and_events(served: Brain) -> None:
     assert any(f"Job {NAME}-migrate-" in line and "Complete" in line for line in lines)
 
 
-def test_a_failed_migration_is_seen_in_words_and_tried_again_when_asked(
-    brain: Brain, controller_stub: ControllerStub
-) -> None:
+def test_status_shows_failed_migration_and_retry_skips_backoff(brain: Brain, controller_stub: ControllerStub) -> None:
     """The tree shows why a migration failed, and `retry-migration` starts the next attempt before the back-off ends."""
     brain.apply()
     controller_stub.fail_migration("The migration failed: division by zero.")
@@ -54,14 +52,14 @@ def test_a_failed_migration_is_seen_in_words_and_tried_again_when_asked(
     assert brain.job(attempt=2)
 
 
-def test_paused_it_is_left_alone_and_resumed_it_is_brought_back(served: Brain) -> None:
+def test_pause_keeps_edits_and_resume_reverts_them(served: Brain) -> None:
     assert "is paused" in sb(served, "pause", NAME).stdout
     served.until("Paused", "True")
     assert "is resumed" in sb(served, "resume", NAME).stdout
     served.until("Paused", "False")
 
 
-def test_what_is_not_there_is_said_without_a_traceback(brain: Brain) -> None:
+def test_missing_resource_is_reported_without_traceback(brain: Brain) -> None:
     assert "There is no SomaBrain in namespace" in sb(brain, "status").stdout
     done = sb(brain, "pause", "nobody")
     assert (done.returncode, "not found" in done.stderr, "Traceback" in done.stderr) == (1, True, False)

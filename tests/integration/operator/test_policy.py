@@ -67,7 +67,7 @@ def decision(url: str, tenant: str) -> dict[str, Any]:
     ],
     ids=["example", "default policy"],
 )
-def test_data_beside_the_rules_is_what_they_read(data: Mapping[str, str], reason: str, tmp_path: Path) -> None:
+def test_opa_rules_read_configmap_data(data: Mapping[str, str], reason: str, tmp_path: Path) -> None:
     """A tenant that the data names may not write, and the decision says why; another one may."""
     with deciding(data, tmp_path) as url:
         assert decision(url, "archive")["reasons"] == [reason]

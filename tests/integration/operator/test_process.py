@@ -24,7 +24,7 @@ def apart() -> Iterator[Api]:
         yield api
 
 
-def test_it_stops_when_asked_and_writes_nothing_when_it_starts_again(apart: Api, tmp_path: Path) -> None:
+def test_operator_exits_cleanly_and_restart_writes_nothing(apart: Api, tmp_path: Path) -> None:
     """A stopped operator exits with 0, and with everything in sync the next one writes nothing."""
     install(apart)
     account = account_of(apart, tmp_path)
@@ -50,7 +50,7 @@ def test_it_stops_when_asked_and_writes_nothing_when_it_starts_again(apart: Api,
         assert apart.writes() == before
 
 
-def test_it_stops_in_the_middle_of_its_work_and_the_next_goes_on(apart: Api, tmp_path: Path) -> None:
+def test_restart_during_reconcile_creates_only_missing_objects(apart: Api, tmp_path: Path) -> None:
     """A stopped operator finishes what is under way, and the next one creates only what is missing, nothing twice."""
     install(apart)
     account = account_of(apart, tmp_path)
@@ -71,7 +71,7 @@ def test_it_stops_in_the_middle_of_its_work_and_the_next_goes_on(apart: Api, tmp
     assert sorted(children) == sorted(set(children))
 
 
-def test_a_namespaced_install_looks_after_its_namespaces_only(apart: Api, tmp_path: Path) -> None:
+def test_namespaced_operator_stays_within_its_namespaces(apart: Api, tmp_path: Path) -> None:
     """With rights in one namespace it works only there, and no request is forbidden."""
     for name in (SYSTEM, "mine", "theirs"):
         apart.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -93,7 +93,7 @@ def test_a_namespaced_install_looks_after_its_namespaces_only(apart: Api, tmp_pa
         assert not [each for each in started.events() if "is forbidden: User" in str(each)]
 
 
-def test_without_the_kind_it_waits_and_says_what_to_install(apart: Api, tmp_path: Path) -> None:
+def test_missing_crd_is_reported_and_awaited(apart: Api, tmp_path: Path) -> None:
     """Without the CustomResourceDefinition the operator is not healthy, names the chart that has it, and waits for it.
 
     A restart would not help, so `/livez` does not fail.
@@ -109,7 +109,7 @@ def test_without_the_kind_it_waits_and_says_what_to_install(apart: Api, tmp_path
         assert started.status("/healthz") == 200
 
 
-def test_the_kind_may_go_and_come_while_it_runs(apart: Api, tmp_path: Path) -> None:
+def test_operator_survives_crd_deletion_and_recreation(apart: Api, tmp_path: Path) -> None:
     """While the CustomResourceDefinition is deleted the operator is not healthy and says why; afterwards it goes on.
 
     It is the same process, and nothing of it is a traceback.
@@ -147,7 +147,7 @@ def created(api: Api, namespace: str) -> Brain:
     return brain
 
 
-def test_a_setting_misspelt_keeps_it_from_starting(apart: Api, tmp_path: Path) -> None:
+def test_misspelt_setting_fails_startup_with_suggestion(apart: Api, tmp_path: Path) -> None:
     """A misspelt setting ends the operator with the nearest name in the message."""
     with operator(apart.server.kubeconfig, tmp_path / "log", SOMABRAIN_OPERATOR__WORKER="3") as started:
         assert started.process.wait(60) != 0
@@ -171,7 +171,9 @@ def test_health_and_metrics_are_served(running: Operator, served: Brain) -> None
     assert metrics[f'somabrain_operator_condition{{{of},type="Degraded"}}'] == 0
 
 
-def test_the_account_may_do_what_is_done_and_not_write_secrets(running: Operator, served: Brain, account: Path) -> None:
+def test_service_account_has_needed_rights_and_cannot_write_secrets(
+    running: Operator, served: Brain, account: Path
+) -> None:
     """Under the chart's rights no request of the operator is forbidden, and it can write no Secret."""
     assert not [each for each in running.events() if "is forbidden: User" in str(each)]
     name = ("secret", "somabrain-database", "a=b")

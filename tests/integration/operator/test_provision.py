@@ -1,4 +1,4 @@
-"""Databases that the operator makes, against a real API server: rules of the definition, finalizer, deletion."""
+"""Databases that the operator provisions, on a real API server: validation, finalizer, deletion."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OTHERS = "example.com/theirs"
 
 @pytest.fixture(scope="module")
 def provisioning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Api, Operator]]:
-    """An API server with the chart's rights to make databases, and an operator that uses them."""
+    """An API server with the chart's rights for provisioning, and an operator that uses them."""
     with api_server() as server, api_of(server) as verbs:
         verbs.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
         for manifest in rendered("provision.enabled=true"):
@@ -75,23 +75,23 @@ VAULT: Object = {
         ({"database": {"provision": {**PROVISION, "deletionPolicy": "Maybe"}}}, "Unsupported value"),
     ],
 )
-def test_the_definition_has_a_sentence_for_each_mistake(made: Brain, spec: Object, message: str) -> None:
-    """The API server refuses what contradicts itself, with the field and the remedy, and takes the example."""
+def test_provision_validation_names_field_and_remedy(made: Brain, spec: Object, message: str) -> None:
+    """The API server rejects a contradictory spec with the field and the remedy, and accepts the example."""
     refusal = made.api.refusal(manifest(spec), made.namespace)
     assert message in refusal
     assert (refusal == "") == (message == "")
 
 
-def test_the_database_of_a_resource_cannot_change(made: Brain) -> None:
-    """Another database would be an empty one, so its name is fixed from the beginning."""
+def test_database_of_resource_is_immutable(made: Brain) -> None:
+    """The database's name is fixed at creation, since another database would be empty."""
     made.provision(database="one")
     for other in ("two", None):
         with pytest.raises(Refused, match="cannot change, because the memories stay in the former database"):
             made.apply(database={"provision": {"database": other}})
 
 
-def test_memories_are_not_left_behind_by_an_edit(made: Brain) -> None:
-    """A SomaBrain whose database is its own cannot change to one that is made, which would be empty."""
+def test_own_database_cannot_change_to_provisioned_one(made: Brain) -> None:
+    """A SomaBrain with its own database cannot change to a provisioned one, which would be empty."""
     made.api.create(manifest(SPEC), made.namespace)
     change = {"secretRef": None, "provision": PROVISION}
     with pytest.raises(Refused, match="cannot change from secretRef to provision, which makes an empty database"):
@@ -103,8 +103,8 @@ def finalizers(brain: Brain) -> list[str]:
     return list(brain.resource()["metadata"].get("finalizers", ()))
 
 
-def test_the_finalizer_follows_the_policy_and_leaves_others(made: Brain) -> None:
-    """Only deletionPolicy Delete adds it, before the Job exists, and Retain removes it again, and no other one."""
+def test_finalizer_follows_deletion_policy(made: Brain) -> None:
+    """Only deletionPolicy Delete adds the finalizer, before the Job exists; Retain removes it and no other one."""
     made.provision(deletionPolicy="Delete")
     made.job_named("-provision-")
     assert finalizers(made) == [FINALIZER]
@@ -144,8 +144,8 @@ def fail(brain: Brain, job: Object, message: str) -> None:
     stub.reach_deadline(job)
 
 
-def test_a_drop_that_fails_holds_the_resource_until_the_annotation(made: Brain) -> None:
-    """The condition quotes the Job; the annotation removes the finalizer, and the Secret stays with the database."""
+def test_failed_drop_keeps_finalizer_until_annotation(made: Brain) -> None:
+    """The condition quotes the Job; the annotation removes the finalizer, and the Secret remains with the database."""
     fail(made, dropping(made), "PostgreSQL cannot be reached as the administrator: no route to host.")
     said = eventually(
         lambda: made.conditions()["Provisioned"], lambda now: "could not be dropped" in now["message"], "the reason"
@@ -157,8 +157,8 @@ def test_a_drop_that_fails_holds_the_resource_until_the_annotation(made: Brain) 
     assert "app-dsn" in made.api.get("Secret", f"{NAME}-database", made.namespace)["data"]
 
 
-def test_a_namespace_that_is_being_deleted_is_not_held_up(made: Brain, provisioning: tuple[Api, Operator]) -> None:
-    """While a drop waits for its next attempt, the refusal of a dry run tells of the namespace, and it goes."""
+def test_namespace_deletion_is_not_blocked_by_failed_drop(made: Brain, provisioning: tuple[Api, Operator]) -> None:
+    """While a drop waits for its next attempt, a dry run's refusal reveals the namespace's deletion; it completes."""
     job = dropping(made)
     fail(made, job, "no route to host")
     eventually(
@@ -178,8 +178,8 @@ def test_a_namespace_that_is_being_deleted_is_not_held_up(made: Brain, provision
     assert released[0]["why"].startswith("Its namespace is being deleted, and no Job can drop its database, which is")
 
 
-def test_a_database_that_is_dropped_takes_the_secret_with_it(made: Brain) -> None:
-    """Once the Job has succeeded, the Secret is deleted and the resource is gone."""
+def test_completed_drop_deletes_secret_and_resource(made: Brain) -> None:
+    """Once the Job has succeeded, the Secret and the resource are deleted."""
     job = dropping(made)
     assert "ownerReferences" not in job["metadata"]
     ControllerStub(made).complete(job)
@@ -188,8 +188,8 @@ def test_a_database_that_is_dropped_takes_the_secret_with_it(made: Brain) -> Non
     assert names == ["admin"]
 
 
-def test_a_resource_that_is_kept_has_no_finalizer_and_leaves_its_secret(made: Brain) -> None:
-    """With the default policy a deletion is immediate, and another resource of the name adopts the Secret."""
+def test_retain_policy_has_no_finalizer_and_keeps_secret(made: Brain) -> None:
+    """With the default policy a deletion is immediate, and a new resource of the same name adopts the Secret."""
     made.provision()
     ControllerStub(made).complete(made.job_named("-provision-"))
     made.until("Provisioned", "True")
@@ -205,8 +205,8 @@ def test_a_resource_that_is_kept_has_no_finalizer_and_leaves_its_secret(made: Br
     assert (after["metadata"]["uid"], after["data"]) == (before["metadata"]["uid"], before["data"])
 
 
-def test_an_operator_without_the_rights_says_how_to_grant_them(brain: Brain) -> None:
-    """Without provision.enabled nothing is tried, and the condition names the chart's value."""
+def test_missing_provision_rights_name_the_chart_value(brain: Brain) -> None:
+    """Without provision.enabled nothing is attempted, and the condition names the chart's value."""
     brain.provision()
     said = brain.until("Provisioned", "False", "set provision.enabled to true in the values of its chart")
     assert said["reason"] == "NotAllowed"

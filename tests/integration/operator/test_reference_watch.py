@@ -1,4 +1,4 @@
-"""Changes of referenced Secrets and ConfigMaps are noticed by watches of their metadata, which cost nothing at rest."""
+"""Changes of referenced Secrets and ConfigMaps are detected by watches of their metadata, at no cost when idle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CONFIG_HASH = "somabrain.io/config-hash"
 
 @pytest.fixture
 def api() -> Iterator[Api]:
-    """An API server whose audit log holds reads too."""
+    """An API server whose audit log includes reads."""
     with api_server(AUDIT_POLICY.with_name("audit-reads.yaml")) as server, api_of(server) as verbs:
         for name in (SYSTEM, "demo", "other"):
             verbs.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -75,8 +75,8 @@ def served(api: Api) -> Brain:
     return brain
 
 
-def test_a_reference_is_noticed_at_once_and_costs_nothing_at_rest(api: Api, tmp_path: Path) -> None:
-    """Creation, change and deletion are noticed although nothing is polled, and nothing is read in between.
+def test_reference_change_is_detected_by_watch_without_polling(api: Api, tmp_path: Path) -> None:
+    """Creation, change and deletion are detected although nothing is polled, and nothing is read in between.
 
     Only metadata is listed and watched. Other Secrets, and keys that are not used, change nothing.
     """
@@ -108,8 +108,8 @@ def test_a_reference_is_noticed_at_once_and_costs_nothing_at_rest(api: Api, tmp_
         assert running.body("/healthz").count("polled") == 0
 
 
-def test_a_change_while_the_watch_is_cut_is_noticed_after_it(api: Api, tmp_path: Path) -> None:
-    """A watch that is opened again begins where it ended."""
+def test_reference_change_during_watch_outage_is_detected(api: Api, tmp_path: Path) -> None:
+    """A reopened watch continues where it ended."""
     install(api)
     account = account_of(api, tmp_path)
     with forwarder(api.server.url) as between:
@@ -127,7 +127,7 @@ def test_a_change_while_the_watch_is_cut_is_noticed_after_it(api: Api, tmp_path:
             assert len([each for each in reads(api) if each.startswith("list ")]) == 1, "no version was lost"
 
 
-def test_without_the_right_to_watch_references_are_polled_and_healthz_says_so(api: Api, tmp_path: Path) -> None:
+def test_missing_watch_right_falls_back_to_polling_and_is_reported(api: Api, tmp_path: Path) -> None:
     """An operator that may only read Secrets by name polls them, and names the right and the setting."""
     install(api, "rbac.watchReferences=false")
     account = account_of(api, tmp_path)
@@ -146,8 +146,8 @@ def test_without_the_right_to_watch_references_are_polled_and_healthz_says_so(ap
         assert not [each for each in report["reasons"] if "ConfigMaps" in each]
 
 
-def test_told_not_to_watch_it_polls_without_a_word(api: Api, tmp_path: Path) -> None:
-    """The chart's setting takes the right and the attempt away together: nothing is refused, and nothing degraded."""
+def test_disabled_reference_watch_polls_without_degradation(api: Api, tmp_path: Path) -> None:
+    """The chart's setting removes both the right and the watch: nothing is refused, and nothing degraded."""
     install(api, "rbac.watchReferences=false")
     told = {"SOMABRAIN_OPERATOR__REFERENCE_WATCH": "false"}
     with operator(account_of(api, tmp_path), tmp_path / "log", **told) as running:

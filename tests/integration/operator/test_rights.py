@@ -39,7 +39,7 @@ NOT_IN_THE_LOG = {Right("somabrain.io", "somabrains/finalizers", "update")}
 
 @pytest.fixture
 def api() -> Iterator[Api]:
-    """An API server whose audit log holds reads too."""
+    """An API server whose audit log includes reads."""
     with api_server(READS) as server, api_of(server) as verbs:
         for name in (SYSTEM, NAMESPACE):
             verbs.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -169,7 +169,7 @@ def exercise_provisioning(api: Api, *, finalizers: bool) -> None:
     ids=["cluster", "namespaced", "provisioning", "provisioning-namespaced"],
 )
 @pytest.mark.timeout(240)
-def test_what_is_granted_is_what_is_used(api: Api, tmp_path: Path, settings: tuple[str, ...]) -> None:
+def test_chart_grants_exactly_the_rights_used(api: Api, tmp_path: Path, settings: tuple[str, ...]) -> None:
     """Over everything that the operator does, nothing is forbidden, and no unused right is granted."""
     manifests = rendered(*settings)
     for manifest in manifests:

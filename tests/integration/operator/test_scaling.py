@@ -27,7 +27,7 @@ def replicas_owners(brain: Brain) -> list[str]:
     return [each["manager"] for each in fields if "f:replicas" in each.get("fieldsV1", {}).get("f:spec", {})]
 
 
-def test_the_example_becomes_what_it_says(scaled: Brain) -> None:
+def test_scaling_example_is_applied(scaled: Brain) -> None:
     """The example sets autoscaler, NetworkPolicy and affinity; then nothing is written again."""
     autoscaler = scaled.child("HorizontalPodAutoscaler", "server")["spec"]
     assert (autoscaler["minReplicas"], autoscaler["maxReplicas"]) == (2, 6)
@@ -49,7 +49,9 @@ def test_the_example_becomes_what_it_says(scaled: Brain) -> None:
     assert scaled.api.writes() == before
 
 
-def test_replicas_are_handed_over_without_losing_a_pod(brain: Brain, controller_stub: ControllerStub) -> None:
+def test_replica_ownership_passes_to_autoscaler_without_losing_pods(
+    brain: Brain, controller_stub: ControllerStub
+) -> None:
     """Three pods stay three until the autoscaler has scaled, which then owns the field `replicas`."""
     brain.apply(replicas=3)
     controller_stub.serve()
@@ -80,7 +82,7 @@ def test_replicas_are_handed_over_without_losing_a_pod(brain: Brain, controller_
     assert "DriftPutBack" not in {each["reason"] for each in brain.api.objects("Event", brain.namespace)}
 
 
-def test_replicas_are_taken_back(scaled: Brain, controller_stub: ControllerStub) -> None:
+def test_replica_ownership_returns_when_autoscaling_is_removed(scaled: Brain, controller_stub: ControllerStub) -> None:
     """Without autoscaling the autoscaler is deleted, and spec.replicas decides again."""
     controller_stub.scale(6)
     scaled.apply(autoscaling=None, replicas=1)
@@ -92,14 +94,14 @@ def test_replicas_are_taken_back(scaled: Brain, controller_stub: ControllerStub)
     )
 
 
-def test_an_autoscaler_never_rests_at_zero(scaled: Brain, controller_stub: ControllerStub) -> None:
+def test_autoscaled_deployment_at_zero_returns_to_minimum(scaled: Brain, controller_stub: ControllerStub) -> None:
     """A Deployment scaled to 0 by hand, from which it would never scale again, is put back to the minimum."""
     controller_stub.scale(0)
     eventually(lambda: scaled.deployment()["spec"]["replicas"], lambda number: number == 2, "2 replicas")
 
 
-def test_an_autoscaler_without_metrics_is_named_until_it_has_them(scaled: Brain) -> None:
-    """An autoscaler without metrics is named with its controller's message until it has them; Ready stays True."""
+def test_autoscaler_without_metrics_is_reported_in_degraded(scaled: Brain) -> None:
+    """An autoscaler without metrics is reported with its controller's message until it has them; Ready stays True."""
 
     def autoscaler_status(status: str, message: str) -> Object:
         condition = {
@@ -121,7 +123,7 @@ def test_an_autoscaler_without_metrics_is_named_until_it_has_them(scaled: Brain)
     scaled.until("Degraded", "False")
 
 
-def test_kubectl_scale_is_told_that_it_has_no_effect(scaled: Brain) -> None:
+def test_ineffective_kubectl_scale_is_reported_in_status(scaled: Brain) -> None:
     """The status says that autoscaling decides and spec.replicas, which `kubectl scale` sets, is not used."""
     scaled.until("ConfigValid", "True", "2 to 6, is decided by spec.autoscaling; spec.replicas is not used")
 
@@ -136,14 +138,14 @@ def test_kubectl_scale_is_told_that_it_has_no_effect(scaled: Brain) -> None:
         ("NetworkPolicy", {"spec": {"policyTypes": ["Ingress", "Egress"], "egress": [{}]}}),
     ],
 )
-def test_an_edit_is_put_back(scaled: Brain, kind: str, patch: dict[str, Any]) -> None:
-    """Edits of the autoscaler and of the NetworkPolicy are put back."""
+def test_autoscaler_and_network_policy_edits_are_reverted(scaled: Brain, kind: str, patch: dict[str, Any]) -> None:
+    """Edits of the autoscaler and of the NetworkPolicy are reverted."""
     before = scaled.child(kind, "server")["spec"]
     scaled.api.patch(kind, f"{NAME}-server", scaled.namespace, patch)
     eventually(lambda: scaled.child(kind, "server")["spec"], lambda now: bool(now == before), "it is put back", 10)
 
 
-def test_what_the_spec_names_no_more_is_taken_back(scaled: Brain) -> None:
+def test_network_policy_is_deleted_with_its_field(scaled: Brain) -> None:
     """The NetworkPolicy is deleted when its field is removed."""
     scaled.apply(networkPolicy=None)
     eventually(

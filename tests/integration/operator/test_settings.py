@@ -50,7 +50,7 @@ def settings(brain: Brain, controller_stub: ControllerStub) -> Brain:
     return brain
 
 
-def test_the_settings_example_becomes_what_it_says(settings: Brain) -> None:
+def test_settings_example_is_applied(settings: Brain) -> None:
     """The example mounts settings as files, serves TLS on another port, and then nothing is written again."""
     assert files(template(settings)) == {"SOMABRAIN_POSTGRES_DSN", "SOMABRAIN_WORKER_DSN", "quickstart-settings"}
     (job,) = settings.jobs()
@@ -65,7 +65,7 @@ def test_the_settings_example_becomes_what_it_says(settings: Brain) -> None:
     assert settings.api.writes() == before
 
 
-def test_a_renewed_certificate_rolls_nothing(settings: Brain) -> None:
+def test_renewed_certificate_rolls_no_pods(settings: Brain) -> None:
     """A renewed certificate rolls no pod: the servers reload it from disk."""
     before = template(settings)
     settings.rotate("quickstart-certificate", **{"tls.crt": "renewed", "tls.key": "renewed"})
@@ -74,7 +74,7 @@ def test_a_renewed_certificate_rolls_nothing(settings: Brain) -> None:
 
 
 @pytest.mark.parametrize("kind", ["Secret", "ConfigMap"])
-def test_a_changed_setting_rolls_the_pods(settings: Brain, kind: str) -> None:
+def test_changed_setting_rolls_pods(settings: Brain, kind: str) -> None:
     """A changed or new key of the settings rolls the pods."""
     before = template(settings)
     if kind == "Secret":
@@ -86,7 +86,7 @@ def test_a_changed_setting_rolls_the_pods(settings: Brain, kind: str) -> None:
     eventually(lambda: template(settings), lambda now: bool(now != before), "the template changed")
 
 
-def test_changed_data_of_the_policy_rolls_the_pods(settings: Brain) -> None:
+def test_changed_policy_data_rolls_pods(settings: Brain) -> None:
     """Changed data, which OPA reads as it starts, rolls the pods; a key that OPA does not read does not."""
 
     def set_data(key: str, text: str) -> None:
@@ -100,16 +100,16 @@ def test_changed_data_of_the_policy_rolls_the_pods(settings: Brain) -> None:
     eventually(lambda: template(settings), lambda now: bool(now != before), "the template changed")
 
 
-def test_data_without_rules_is_no_policy(settings: Brain) -> None:
-    """A policy without rules is named with the missing key, and the pods that serve stay as they are."""
+def test_policy_without_rules_is_reported_and_pods_stay(settings: Brain) -> None:
+    """A policy without rules is reported with the missing key, and the running pods stay."""
     before = template(settings)
     settings.api.patch("ConfigMap", "quickstart-rules", settings.namespace, {"data": {"rules.rego": None}})
     settings.until("ReferencesResolved", "False", "quickstart-rules, named by spec.opa.policy.configMapRef.name, lacks")
     assert template(settings) == before
 
 
-def test_a_setting_that_the_resource_sets_itself_is_named(settings: Brain) -> None:
-    """A setting that the resource sets itself is named in the status, and the pods that serve stay as they are."""
+def test_managed_setting_override_is_reported_and_pods_stay(settings: Brain) -> None:
+    """A setting that the resource manages itself is reported in the status, and the running pods stay."""
     before = template(settings)
     settings.rotate("quickstart-settings", SOMABRAIN_LOG__LEVEL="debug")
     condition = settings.until("ReferencesResolved", "False", "has the key SOMABRAIN_LOG__LEVEL, which is set by")
@@ -120,7 +120,7 @@ def test_a_setting_that_the_resource_sets_itself_is_named(settings: Brain) -> No
 
 @pytest.fixture
 def vaulted(brain: Brain, controller_stub: ControllerStub) -> Brain:
-    """The example with Vault, serving; no Secret of Kubernetes is needed."""
+    """The example with Vault, serving without any Secret of Kubernetes."""
     for name in ("somabrain-database", "somabrain-migration"):
         brain.api.delete("Secret", name, brain.namespace)
     brain.apply(**{"database": None, "migration": {}, **VAULT})
@@ -134,7 +134,7 @@ def agent_files(pod: Any) -> list[str]:
     return [each["destination"].rpartition("/")[2] for each in agent["template"]]
 
 
-def test_the_vault_example_becomes_what_it_says(vaulted: Brain) -> None:
+def test_vault_example_is_applied(vaulted: Brain) -> None:
     """The servers and the migration each have a Vault agent with their own connection strings."""
     (job,) = vaulted.jobs()
     assert agent_files(template(vaulted)) == ["SOMABRAIN_POSTGRES_DSN", "SOMABRAIN_WORKER_DSN"]
@@ -147,7 +147,7 @@ def test_the_vault_example_becomes_what_it_says(vaulted: Brain) -> None:
     assert vaulted.api.writes() == before
 
 
-def test_another_version_migrates_and_then_rolls(vaulted: Brain, controller_stub: ControllerStub) -> None:
+def test_new_vault_version_migrates_then_rolls_pods(vaulted: Brain, controller_stub: ControllerStub) -> None:
     """Another version of the secrets runs the migration Job first, and then rolls the pods."""
     before = template(vaulted)
     name = vaulted.job()["metadata"]["name"]
@@ -160,8 +160,8 @@ def test_another_version_migrates_and_then_rolls(vaulted: Brain, controller_stub
     eventually(lambda: template(vaulted), lambda now: bool(now != before), "the template changed")
 
 
-def test_a_path_that_fails_is_named_and_the_old_pods_stay(vaulted: Brain, controller_stub: ControllerStub) -> None:
-    """A path that fails is in the status with the agent's last message, and the pods that serve are not touched."""
+def test_failing_vault_path_is_reported_and_old_pods_stay(vaulted: Brain, controller_stub: ControllerStub) -> None:
+    """A failing path is in the status with the agent's last message, and the running pods stay."""
     broken = [{**each, "path": "secret/data/typo"} for each in VAULT["vault"]["secrets"][:2]]
     vaulted.apply(vault={**VAULT["vault"], "secrets": [*broken, VAULT["vault"]["secrets"][2]]})
     live = eventually(
@@ -174,7 +174,7 @@ def test_a_path_that_fails_is_named_and_the_old_pods_stay(vaulted: Brain, contro
     vaulted.until("Available", "True")
 
 
-def test_the_policy_can_be_asked_elsewhere(brain: Brain, controller_stub: ControllerStub) -> None:
+def test_external_policy_has_no_sidecar_or_configmap(brain: Brain, controller_stub: ControllerStub) -> None:
     """With an external policy service there is no side-car and no ConfigMap of rules."""
     brain.apply(opa={"enabled": False, "url": "https://opa.example/v1/data/sb/policy"})
     controller_stub.serve()
@@ -185,7 +185,7 @@ def test_the_policy_can_be_asked_elsewhere(brain: Brain, controller_stub: Contro
     ]
 
 
-def test_the_platform_example_becomes_what_it_says(brain: Brain, controller_stub: ControllerStub) -> None:
+def test_platform_example_mounts_referenced_secrets(brain: Brain, controller_stub: ControllerStub) -> None:
     """The status names each Secret that identity, cache, flags and events need; its keys reach the pods as files."""
     brain.apply(**PLATFORM)
     condition = brain.until("ReferencesResolved", "False")
@@ -219,8 +219,8 @@ def test_the_platform_example_becomes_what_it_says(brain: Brain, controller_stub
     eventually(lambda: template(brain), lambda now: bool(now != before), "the template changed")
 
 
-def test_the_encoders_example_becomes_what_it_says(brain: Brain, controller_stub: ControllerStub) -> None:
-    """Every kind of encoder is configured; an endpoint's key is waited for, is a file, and its change rolls no pod."""
+def test_encoders_example_is_applied(brain: Brain, controller_stub: ControllerStub) -> None:
+    """Every kind of encoder is configured; an endpoint's key is awaited, is a file, and its change rolls no pod."""
     secret, resource = ENCODERS
     brain.apply(**resource["spec"])
     expected = "Secret embeddings, named by spec.config.encoder.endpoints[0].secretRef.name, is not in namespace"

@@ -12,8 +12,8 @@ MINUTES = 0.6
 
 
 @pytest.mark.timeout(240)
-def test_what_happens_meanwhile_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Every resource becomes Ready again, no key is left, no task is leaked, and the operator had no fault."""
+def test_soak_ends_with_all_ready_and_no_leaks(tmp_path: Path) -> None:
+    """Every resource becomes Ready again, no work queue key or task is leaked, and the operator had no error."""
     with soaking(tmp_path, brains=3, seed=7) as soak:
         before = soak.sample(0)
         report = soak.run(MINUTES, sample_s=2, fault_s=10)

@@ -1,4 +1,4 @@
-"""At rest nothing but the Lease is written, counted from the API server's audit log."""
+"""In the steady state nothing but the Lease is written, counted from the API server's audit log."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def create_brain(api: Api, number: int) -> Brain:
 
 
 @pytest.mark.timeout(240)
-def test_nothing_is_written_at_rest_nor_by_one_that_starts(api: Api, tmp_path: Path) -> None:
-    """Nothing is written at rest, also with resources that never become ready.
+def test_steady_state_and_takeover_write_nothing(api: Api, tmp_path: Path) -> None:
+    """Nothing is written in the steady state, also with resources that never become ready.
 
     An operator that takes over from a killed one writes nothing either.
     """

@@ -89,7 +89,7 @@ def server_pod(brain: Brain) -> Any:
     return brain.deployment()["spec"]["template"]
 
 
-def test_each_pod_gets_its_secrets_and_no_other(
+def test_vault_agent_writes_only_secrets_of_its_pod(
     vault_brain: Brain, controller_stub: ControllerStub, store: Vault, tmp_path: Path
 ) -> None:
     """The migration gets the owner's connection string, the servers theirs, and other users cannot read the files."""
@@ -110,7 +110,7 @@ def test_each_pod_gets_its_secrets_and_no_other(
     assert (for_migration.code, for_server.code) == (0, 0)
 
 
-def test_a_store_of_version_one_is_read_too(vault_brain: Brain, store: Vault, tmp_path: Path) -> None:
+def test_kv_version_1_is_read(vault_brain: Brain, store: Vault, tmp_path: Path) -> None:
     """Secrets of a key-value store of version 1, whose values are one level higher, are read too."""
     more = {"path": "old/brain", "key": "key", "file": "note"}
     vault_spec = {**SPEC["vault"], "secrets": [*SPEC["vault"]["secrets"], more]}
@@ -130,7 +130,7 @@ def test_a_store_of_version_one_is_read_too(vault_brain: Brain, store: Vault, tm
     ],
     ids=["path", "key", "policy", "role", "audience"],
 )
-def test_what_cannot_be_read_is_named_in_the_status(
+def test_unreadable_vault_secret_is_reported_in_migrated(
     vault_brain: Brain,
     controller_stub: ControllerStub,
     store: Vault,

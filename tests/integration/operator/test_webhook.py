@@ -1,4 +1,4 @@
-"""A mutating webhook that changes children for good is named, with the field of the spec that accepts the change."""
+"""A webhook that permanently changes children is reported, with the spec field that accepts the change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
         ("Service", "grpc", ("/spec/ports/0/appProtocol", "other"), {"sessionAffinity": "ClientIP"}),
     ],
 )
-def test_a_webhook_that_changes_a_child_for_good_can_be_accepted(
+def test_permanent_webhook_change_can_be_accepted_in_spec(
     served: Brain,
     controller_stub: ControllerStub,
     tmp_path: Path,
@@ -29,7 +29,7 @@ def test_a_webhook_that_changes_a_child_for_good_can_be_accepted(
     change: tuple[str, object],
     other: Object,
 ) -> None:
-    """The condition names what the webhook changes again and again, and the entry of the spec that accepts it.
+    """The condition names the recurring change of the webhook, and the entry of the spec that accepts it.
 
     With that entry the resource is well and the child stays as the webhook writes it; other edits are still reverted.
     """

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that makes a dependency slow or loses its answers."""
+"""A TCP proxy on loopback that delays a dependency or drops its answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each dependency is killed, slowed and restored under load; `make resilience` does it for longer."""
+"""Each dependency is killed, slowed and restored under load; `make resilience` runs it for longer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Run:
     wrongly_admitted: list[str]
 
     async def inject_faults(self, dependency: Dependency) -> None:
-        """Kill the dependency and start it again; then slow it down and restore its speed."""
+        """Kill the dependency and restart it; then slow it down and restore its speed."""
 
         async def slow() -> None:
             dependency.proxy.delay_s = SLOW_S
@@ -67,7 +67,7 @@ class Run:
                 self.wrongly_admitted += [f"{dependency.name} {fault}: {method}" for _ in admitted]
 
     async def _calm(self, since_s: float) -> float:
-        """Wait until every call is answered again, and return how long that took."""
+        """Wait until every call succeeds again, and return how long that took."""
         while (now_s := time.monotonic()) < since_s + RECOVERY_S:
             await asyncio.sleep(0.1)
             calls = [call for call in self.load.outcomes if call.began_s >= since_s]
@@ -91,7 +91,7 @@ async def published_memories(stack: Platform, names: set[str]) -> set[str]:
 
 
 @pytest.mark.timeout(1800)
-async def test_no_fault_of_a_dependency_loses_a_write_or_an_event_or_lets_anyone_in(
+async def test_dependency_faults_lose_no_write_or_event_and_admit_nobody(
     own_folder: Path, pytestconfig: pytest.Config
 ) -> None:
     """Whichever dependency is down or slow, no write and no event is lost, and no call is wrongly admitted.
