@@ -1,4 +1,4 @@
-"""A proxy to a server on loopback that a test can make slow."""
+"""A proxy to a server on loopback that a test can slow down."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def issuer(tls: ssl.SSLContext | None = None) -> Iterator[Issuer]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class' name
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     if tls is not None:

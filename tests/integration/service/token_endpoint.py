@@ -35,7 +35,7 @@ def token_endpoint(answer: dict[str, object]) -> Iterator[TokenEndpoint]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class' name
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     running = TokenEndpoint(f"http://127.0.0.1:{server.server_port}/token", answer)

@@ -1,4 +1,4 @@
-"""BatchRemember and BatchForget over gRPC: each item on its own."""
+"""BatchRemember and BatchForget over gRPC: each item succeeds or fails separately."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def stored_memories(results: tuple[Memory | CallError, ...]) -> list[Memory]:
     return [result for result in results if isinstance(result, Memory)]
 
 
-async def test_a_batch_is_kept_in_its_order_and_found(connect: Connect) -> None:
+async def test_batch_remember_preserves_order_and_is_recalled(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
         drafts = [
@@ -44,7 +44,7 @@ async def test_a_batch_is_kept_in_its_order_and_found(connect: Connect) -> None:
         assert (await client.remember(namespace, "last", session="s")).session_position == 500
 
 
-async def test_one_that_fails_says_why_as_a_call_of_its_own_would_and_the_others_are_kept(connect: Connect) -> None:
+async def test_failed_batch_item_reports_single_call_error_and_others_are_stored(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
         await client.remember(namespace, "first", session="s", session_position=4)
@@ -75,7 +75,7 @@ async def test_one_that_fails_says_why_as_a_call_of_its_own_would_and_the_others
         assert results[4].session_position == 5
 
 
-async def test_request_ids_are_each_items_own_and_shared_with_single_calls(connect: Connect) -> None:
+async def test_request_ids_are_per_item_and_shared_with_single_calls(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
         mark = uuid.uuid4().hex
@@ -102,7 +102,7 @@ async def test_request_ids_are_each_items_own_and_shared_with_single_calls(conne
         assert [memory.text async for memory in client.list(namespace)] == ["one", "two"]
 
 
-async def test_a_batch_past_its_bounds_is_refused_whole(connect: Connect) -> None:
+async def test_batch_over_limits_is_refused_as_a_whole(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
         halves = MemoryDraft("x" * 51200, index_text="y" * 51200)
@@ -119,7 +119,7 @@ async def test_a_batch_past_its_bounds_is_refused_whole(connect: Connect) -> Non
             await client.batch_remember("nowhere", [MemoryDraft("x")])
 
 
-async def test_a_replay_that_has_grown_past_the_answer_says_so(connect: Connect) -> None:
+async def test_batch_replay_over_response_limit_reports_failed_precondition(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
         mark = uuid.uuid4().hex
@@ -132,7 +132,7 @@ async def test_a_replay_that_has_grown_past_the_answer_says_so(connect: Connect)
         assert {result.reason for result in grown} == {"FAILED_PRECONDITION"}
 
 
-async def test_an_items_parent_and_output_only_fields_are_its_own_faults(
+async def test_batch_item_with_wrong_parent_or_output_only_field_fails_alone(
     connect: Connect, brain: ServiceProcess, idp: Issuer
 ) -> None:
     async with connect() as client:
@@ -161,7 +161,7 @@ async def test_an_items_parent_and_output_only_fields_are_its_own_faults(
     assert named == ["parent", "memory.etag", "vector.values"]
 
 
-async def test_each_is_forgotten_on_its_own(connect: Connect) -> None:
+async def test_batch_forget_reports_each_item_separately(connect: Connect) -> None:
     async with connect() as client:
         namespace, other = await notes(client), await notes(client)
         one, two, three = stored_memories(
@@ -179,7 +179,7 @@ async def test_each_is_forgotten_on_its_own(connect: Connect) -> None:
         assert await client.get(elsewhere.name) == elsewhere
 
 
-async def test_nothing_of_a_batch_is_seen_or_forgotten_by_another_tenant(connect: Connect) -> None:
+async def test_batch_calls_cannot_reach_memories_of_another_tenant(connect: Connect) -> None:
     shared, mark = f"n-{uuid.uuid4().hex[:12]}", uuid.uuid4().hex
     async with connect("a") as ours, connect("b") as theirs:
         await ours.create_namespace(shared)

@@ -35,7 +35,7 @@ TEXTS = (
 )
 
 
-async def test_what_is_remembered_is_recalled_byte_for_byte_and_explained(connect: Connect) -> None:
+async def test_recall_returns_text_byte_for_byte_with_score_breakdown(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
         memories = [
@@ -52,7 +52,7 @@ async def test_what_is_remembered_is_recalled_byte_for_byte_and_explained(connec
     assert [memory.session_position for memory in memories] == [0, 1, 2]
 
 
-async def test_no_breakdown_unless_asked(connect: Connect) -> None:
+async def test_recall_omits_breakdown_unless_requested(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
         await client.remember(namespace, TEXTS[0])
@@ -77,7 +77,7 @@ async def test_get_list_and_forget(connect: Connect) -> None:
         await client.forget(memories[1].name, allow_missing=True)
 
 
-async def test_a_filter_holds_over_the_wire(connect: Connect) -> None:
+async def test_recall_and_list_apply_filter(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
         for number, text in enumerate(TEXTS):
@@ -87,7 +87,7 @@ async def test_a_filter_holds_over_the_wire(connect: Connect) -> None:
         assert [memory async for memory in client.list(namespace, where=Filter(subjects=("bob",)))] == []
 
 
-async def test_one_request_id_is_one_memory(connect: Connect) -> None:
+async def test_repeated_request_id_creates_one_memory(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
         first = await client.remember(namespace, TEXTS[0], request_id="r1")
@@ -97,7 +97,7 @@ async def test_one_request_id_is_one_memory(connect: Connect) -> None:
         assert [memory async for memory in client.list(namespace)] == [first]
 
 
-async def test_nothing_of_one_tenant_is_seen_by_another(connect: Connect) -> None:
+async def test_tenant_cannot_observe_resources_of_another_tenant(connect: Connect) -> None:
     """A tenant cannot tell whether another's namespace or memory exists, even if both use the same namespace name."""
     shared = unique()
     async with connect("a") as ours, connect("b") as theirs:
@@ -116,7 +116,7 @@ async def test_nothing_of_one_tenant_is_seen_by_another(connect: Connect) -> Non
         assert await ours.get(memory.name) == memory
 
 
-async def test_a_namespace_that_is_not_there_is_not_found_and_one_that_is_already_exists(connect: Connect) -> None:
+async def test_missing_namespace_is_not_found_and_duplicate_already_exists(connect: Connect) -> None:
     async with connect() as client:
         with pytest.raises(NotFoundError, match="namespaces/nowhere does not exist"):
             await client.recall("nowhere", "anything")
@@ -138,7 +138,7 @@ async def test_a_namespace_that_is_not_there_is_not_found_and_one_that_is_alread
         ("vector.values", {"text": "x", "vector": [float("nan")]}),
     ],
 )
-async def test_bad_input_names_the_field(connect: Connect, field: str, arguments: dict[str, object]) -> None:
+async def test_invalid_input_error_names_the_field(connect: Connect, field: str, arguments: dict[str, object]) -> None:
     async with connect() as client:
         namespace = await notes(client)
         with pytest.raises(InvalidArgumentError) as caught:
@@ -147,7 +147,7 @@ async def test_bad_input_names_the_field(connect: Connect, field: str, arguments
     assert caught.value.details.request_id
 
 
-async def test_an_output_only_field_that_is_set_is_refused(brain: ServiceProcess, idp: Issuer) -> None:
+async def test_output_only_field_in_request_is_refused(brain: ServiceProcess, idp: Issuer) -> None:
     async with grpc.aio.insecure_channel(brain.address) as channel:
         stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
         request = memory_service_pb2.RememberRequest(
@@ -159,7 +159,7 @@ async def test_an_output_only_field_that_is_set_is_refused(brain: ServiceProcess
     assert "memory.name" in details_from_rpc(caught.value).fields
 
 
-async def test_a_pinned_memory_outlives_the_default_expiry(connect: Connect) -> None:
+async def test_pinned_memory_ignores_default_ttl(connect: Connect) -> None:
     async with connect() as client:
         namespace = (await client.create_namespace(unique(), default_ttl=timedelta(milliseconds=50))).name
         pinned = await client.remember(namespace, TEXTS[0], pinned=True)
@@ -170,9 +170,7 @@ async def test_a_pinned_memory_outlives_the_default_expiry(connect: Connect) -> 
             await client.remember(namespace, TEXTS[2], pinned=True, ttl=timedelta(days=1))
 
 
-async def test_a_request_id_of_the_caller_comes_back_and_an_unfit_one_does_not(
-    brain: ServiceProcess, idp: Issuer
-) -> None:
+async def test_valid_request_id_header_is_echoed_and_invalid_one_replaced(brain: ServiceProcess, idp: Issuer) -> None:
     async with grpc.aio.insecure_channel(brain.address) as channel:
         stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
         returned_ids = []

@@ -23,7 +23,7 @@ def cli(brain: ServiceProcess, idp: Issuer, folder: Path) -> list[str]:
     return command
 
 
-def test_what_comes_in_is_kept_byte_for_byte(cli: list[str]) -> None:
+def test_cli_stores_input_byte_for_byte(cli: list[str]) -> None:
     """Line endings and non-ASCII letters are stored unchanged in any encoding of the terminal."""
     stored = run([*cli, "remember", "cli", "-"], stdin="crlf\r\n\té".encode(), LC_ALL="C", PYTHONUTF8="0")
     assert stored.returncode == 0, stored.stderr
@@ -32,13 +32,13 @@ def test_what_comes_in_is_kept_byte_for_byte(cli: list[str]) -> None:
 
 
 @pytest.mark.parametrize("where", ["input", "argument"])
-def test_what_is_not_utf_8_is_said(cli: list[str], where: str) -> None:
+def test_cli_reports_input_that_is_not_utf_8(cli: list[str], where: str) -> None:
     arguments: list[str | bytes] = [*cli, "remember", "cli", "-" if where == "input" else b"bad \xff"]
     done = run(arguments, stdin=b"bad \xff")
     assert (done.returncode, done.stderr) == (2, b"somabrain: the input is not UTF-8; convert it first\n")
 
 
-def test_a_reader_who_leaves_is_no_failure(cli: list[str]) -> None:
+def test_closed_output_pipe_is_not_a_failure(cli: list[str]) -> None:
     for _ in range(3):
         run([*cli, "remember", "cli", "y" * 60_000])
     with subprocess.Popen([*cli, "list", "cli"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -50,26 +50,26 @@ def test_a_reader_who_leaves_is_no_failure(cli: list[str]) -> None:
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon", "3601"])
-def test_a_deadline_that_is_none_is_refused(cli: list[str], seconds: str) -> None:
+def test_invalid_deadline_is_refused(cli: list[str], seconds: str) -> None:
     done = run([*cli, f"--deadline={seconds}", "list", "cli"])
     assert (done.returncode, b"is not a number of seconds greater than 0" in done.stderr) == (2, True)
 
 
-def test_a_file_without_a_token_is_said(cli: list[str], folder: Path) -> None:
+def test_invalid_token_file_is_refused_without_printing_it(cli: list[str], folder: Path) -> None:
     broken = folder / "broken-token"
     broken.write_text("sesame\nsesame")
     done = run([*cli, "--token-file", str(broken), "list", "cli"])
     assert (done.returncode, b"is not a bearer token" in done.stderr, b"sesame" in done.stderr) == (1, True, False)
 
 
-def test_a_refusal_names_its_reason_and_the_request(cli: list[str]) -> None:
+def test_refused_call_prints_reason_and_request_id(cli: list[str]) -> None:
     done = run([*cli, "recall", "nowhere", "anything"])
     assert done.returncode == 1
     assert done.stderr.startswith(b"somabrain: NOT_FOUND: namespaces/nowhere does not exist.")
     assert b"(request " in done.stderr
 
 
-def test_namespaces_are_shown_listed_and_deleted(cli: list[str]) -> None:
+def test_cli_shows_lists_and_deletes_namespaces(cli: list[str]) -> None:
     assert run([*cli, "namespace", "create", "gone", "--display-name", "Soon gone"]).returncode == 0
     shown = run([*cli, "namespace", "get", "gone"]).stdout.decode()
     assert "Soon gone" in shown
@@ -80,7 +80,7 @@ def test_namespaces_are_shown_listed_and_deleted(cli: list[str]) -> None:
     assert run([*cli, "namespace", "get", "gone"]).returncode == 1
 
 
-def test_a_proxy_in_the_environment_is_used_only_with_its_option(cli: list[str]) -> None:
+def test_cli_uses_environment_proxy_only_with_its_option(cli: list[str]) -> None:
     """No proxy listens at the address of the variables: only the command with the option cannot connect."""
     proxy = "http://127.0.0.1:9"
     done = run([*cli, "namespace", "list"], http_proxy=proxy, https_proxy=proxy, grpc_proxy=proxy)
@@ -89,9 +89,7 @@ def test_a_proxy_in_the_environment_is_used_only_with_its_option(cli: list[str])
     assert (refused.returncode, b"127.0.0.1:9" in refused.stderr) == (1, True), refused.stderr
 
 
-def test_scope_and_audience_are_requested_at_the_token_endpoint(
-    brain: ServiceProcess, idp: Issuer, tmp_path: Path
-) -> None:
+def test_cli_sends_scope_and_audience_to_token_endpoint(brain: ServiceProcess, idp: Issuer, tmp_path: Path) -> None:
     """A lifetime in a string is read, and a proxy of the environment does not stand before loopback."""
     secret = tmp_path / "secret"
     secret.write_text("sesame")
@@ -106,12 +104,12 @@ def test_scope_and_audience_are_requested_at_the_token_endpoint(
 
 
 @pytest.mark.parametrize("option", ["--scope", "--audience"])
-def test_scope_and_audience_are_refused_without_a_token_endpoint(cli: list[str], option: str) -> None:
+def test_scope_and_audience_require_a_token_endpoint(cli: list[str], option: str) -> None:
     done = run([*cli, option, "somabrain", "namespace", "list"])
     assert (done.returncode, b"--scope and --audience require --token-url" in done.stderr) == (2, True)
 
 
-def test_a_time_without_a_zone_is_utc_on_the_command_line(cli: list[str]) -> None:
+def test_cli_reads_time_without_zone_as_utc(cli: list[str]) -> None:
     """Wherever the command runs: the same time is stored."""
     stored = run([*cli, "remember", "cli", "noon", "--event-time", "2024-05-01T12:00:00"], TZ="America/New_York")
     shown = run([*cli, "get", stored.stdout.decode().strip(), "--json"], TZ="Asia/Tokyo")

@@ -31,9 +31,7 @@ from tests.integration.service.token_endpoint import token_endpoint
 from tests.support.clones import Clone
 
 
-async def test_a_restart_is_not_seen_through_the_default_retries(
-    folder: Path, settings: dict[str, object], idp: Issuer
-) -> None:
+async def test_default_retries_hide_a_server_restart(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
     """The only replica is restarted under writers: no call fails, and every text is stored exactly once."""
     token = idp.token("restart")
     with service(folder, {**settings, "grpc__shutdown_delay_s": 0.2}) as first:
@@ -63,9 +61,7 @@ async def test_a_restart_is_not_seen_through_the_default_retries(
     assert stored == Counter(written)
 
 
-async def test_a_token_file_is_read_again_as_a_kubelet_rotates_it(
-    brain: ServiceProcess, idp: Issuer, tmp_path: Path
-) -> None:
+async def test_rotated_token_file_is_reread(brain: ServiceProcess, idp: Issuer, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(idp.token("rotated", life_s=-60))
     async with MemoryClient(brain.address, token=file) as client:
@@ -75,7 +71,7 @@ async def test_a_token_file_is_read_again_as_a_kubelet_rotates_it(
         await client.create_namespace("notes")
 
 
-async def test_a_token_may_come_from_a_callable(brain: ServiceProcess, idp: Issuer) -> None:
+async def test_token_may_come_from_a_callable(brain: ServiceProcess, idp: Issuer) -> None:
     async def token() -> str:
         return idp.token("callable")
 
@@ -83,7 +79,7 @@ async def test_a_token_may_come_from_a_callable(brain: ServiceProcess, idp: Issu
         await client.create_namespace("notes")
 
 
-async def test_a_deadline_ends_the_call_on_both_sides(connect: Connect, postgres: Clone) -> None:
+async def test_deadline_cancels_the_write_in_the_database(connect: Connect, postgres: Clone) -> None:
     """A write whose caller gave up while it waited for a lock is cancelled in the database and stores nothing."""
     async with connect("deadline") as client:
         await client.create_namespace("notes")
@@ -111,7 +107,7 @@ async def _until_waiting(holder: psycopg.AsyncConnection, writers: int) -> None:
     pytest.fail(f"For four seconds there were not {writers} transactions that wait.")
 
 
-async def test_nobody_there_is_unavailable_after_the_retries(idp: Issuer) -> None:
+async def test_unreachable_server_is_unavailable_after_retries(idp: Issuer) -> None:
     async with MemoryClient("127.0.0.1:1", token=idp.token(), deadline_s=1.0) as client:
         with pytest.raises(UnavailableError):
             await client.recall("notes", "anything")
@@ -129,7 +125,7 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     time.tzset()
 
 
-async def test_times_without_a_zone_are_the_machine_s_local_times(connect: Connect, zone: str) -> None:
+async def test_naive_datetimes_are_local_time(connect: Connect, zone: str) -> None:
     """An event whose time is now is found by a filter of the last minute; an hour of life lasts an hour."""
     tenant = zone.replace("/", "-").lower()
     now = datetime.now()  # noqa: DTZ005 - without a zone on purpose
@@ -155,14 +151,14 @@ async def test_times_without_a_zone_are_the_machine_s_local_times(connect: Conne
 
 
 @pytest.mark.parametrize("expires_in", ["3599", "3599.5", 3599, 3599.5])
-async def test_a_lifetime_of_a_token_may_be_a_number_in_a_string(expires_in: object) -> None:
+async def test_expires_in_may_be_a_numeric_string(expires_in: object) -> None:
     with token_endpoint({"access_token": "abc", "token_type": "Bearer", "expires_in": expires_in}) as endpoint:
         source = ClientCredentials(endpoint.url, "agent", "secret")
         assert [await source(), await source()] == ["abc", "abc"]
         assert len(endpoint.forms) == 1  # the token is cached for its lifetime
 
 
-async def test_a_token_without_a_lifetime_is_fetched_for_each_call() -> None:
+async def test_token_without_expires_in_is_fetched_for_each_call() -> None:
     with token_endpoint({"access_token": "abc", "expires_in": None}) as endpoint:
         source = ClientCredentials(endpoint.url, "agent", "secret")
         assert [await source(), await source()] == ["abc", "abc"]
@@ -170,7 +166,7 @@ async def test_a_token_without_a_lifetime_is_fetched_for_each_call() -> None:
 
 
 @pytest.mark.parametrize("expires_in", ["soon", "", "nan", "1e999", -1, "-1", True, [3600], {}])
-async def test_an_unusable_lifetime_of_a_token_is_named(expires_in: object) -> None:
+async def test_invalid_expires_in_is_reported(expires_in: object) -> None:
     with (
         token_endpoint({"access_token": "abc", "expires_in": expires_in}) as endpoint,
         pytest.raises(TokenError, match=r"has an invalid expires_in; it must be a number of seconds"),
@@ -179,7 +175,7 @@ async def test_an_unusable_lifetime_of_a_token_is_named(expires_in: object) -> N
 
 
 @pytest.mark.parametrize("answer", [b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"])
-async def test_an_answer_that_is_not_http_or_is_cut_off_is_a_token_error(answer: bytes) -> None:
+async def test_non_http_or_truncated_token_response_is_a_token_error(answer: bytes) -> None:
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
@@ -193,7 +189,7 @@ async def test_an_answer_that_is_not_http_or_is_cut_off_is_a_token_error(answer:
             await read_token(ClientCredentials(url, "client", "secret"))
 
 
-async def test_a_secret_that_is_being_replaced_leaves_the_token_in_use(tmp_path: Path) -> None:
+async def test_token_stays_in_use_while_secret_file_is_replaced(tmp_path: Path) -> None:
     """A token is due for renewal while its file of the secret is away: it is used until it expires."""
     secret = tmp_path / "secret"
     secret.write_text("sesame")
@@ -210,7 +206,7 @@ async def test_a_secret_that_is_being_replaced_leaves_the_token_in_use(tmp_path:
         assert await read_token(source) == "abc"
 
 
-async def test_an_answer_that_is_nested_too_deeply_is_a_token_error() -> None:
+async def test_deeply_nested_token_response_is_a_token_error() -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text=NESTED)
 
@@ -219,7 +215,7 @@ async def test_an_answer_that_is_nested_too_deeply_is_a_token_error() -> None:
             await read_token(ClientCredentials(url, "client", "secret"))
 
 
-async def test_scope_and_audience_are_sent_to_the_token_endpoint_when_given() -> None:
+async def test_scope_and_audience_are_sent_to_token_endpoint_when_given() -> None:
     with token_endpoint({"access_token": "abc"}) as endpoint:
         await ClientCredentials(endpoint.url, "agent", "secret")()
         await ClientCredentials(endpoint.url, "agent", "secret", scope="a b", audience="somabrain")()
@@ -227,7 +223,7 @@ async def test_scope_and_audience_are_sent_to_the_token_endpoint_when_given() ->
         assert endpoint.forms == [plain, {**plain, "scope": "a b", "audience": "somabrain"}]
 
 
-def test_credentials_forget_closed_event_loops() -> None:
+def test_credentials_drop_state_of_closed_event_loops() -> None:
     """Credentials that outlive event loops, such as those of one `asyncio.run` per task, keep only the last of them."""
     loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
 
@@ -243,7 +239,7 @@ def test_credentials_forget_closed_event_loops() -> None:
     assert [loop() is None for loop in loops] == [True, True, False]
 
 
-def test_clients_on_several_event_loops_may_share_their_credentials(brain: ServiceProcess, idp: Issuer) -> None:
+def test_credentials_are_shared_between_event_loops(brain: ServiceProcess, idp: Issuer) -> None:
     """Two blocking clients that fetch a token at the same moment do not disturb each other."""
     with token_endpoint({"access_token": idp.token("shared")}) as endpoint:
         source = ClientCredentials(endpoint.url, "agent", "secret")
@@ -269,7 +265,7 @@ def test_clients_on_several_event_loops_may_share_their_credentials(brain: Servi
 
 
 @pytest.mark.parametrize("variable", ["grpc_proxy", "https_proxy", "http_proxy"])
-async def test_a_proxy_of_the_environment_is_used_only_when_asked_for(
+async def test_environment_proxy_is_used_only_when_enabled(
     brain: ServiceProcess, idp: Issuer, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     """No proxy listens at the address of the variable: only the client that uses it cannot connect."""
@@ -284,9 +280,7 @@ async def test_a_proxy_of_the_environment_is_used_only_when_asked_for(
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
-async def test_a_token_endpoint_on_loopback_is_called_without_a_proxy(
-    monkeypatch: pytest.MonkeyPatch, variable: str
-) -> None:
+async def test_loopback_token_endpoint_bypasses_proxy(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "http://127.0.0.1:9")
     with token_endpoint({"access_token": "abc"}) as endpoint:
         for host in ("127.0.0.1", "localhost"):
@@ -300,7 +294,7 @@ def somabrain(brain: ServiceProcess, token: Path, *arguments: str, text: str = "
     return subprocess.run(command, input=text, capture_output=True, text=True, timeout=30, check=False)
 
 
-def test_the_command_line_does_the_whole_road(brain: ServiceProcess, idp: Issuer, tmp_path: Path) -> None:
+def test_cli_round_trip(brain: ServiceProcess, idp: Issuer, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text(idp.token("command-line"))
     assert somabrain(brain, token, "namespace", "create", "notes").stdout == "namespaces/notes\n"
@@ -324,7 +318,7 @@ def test_the_command_line_does_the_whole_road(brain: ServiceProcess, idp: Issuer
     assert "Traceback" not in missing.stderr
 
 
-def test_a_token_file_that_is_missing_is_a_sentence(brain: ServiceProcess, tmp_path: Path) -> None:
+def test_missing_token_file_is_reported(brain: ServiceProcess, tmp_path: Path) -> None:
     done = somabrain(brain, tmp_path / "nothing", "list", "notes")
     assert done.returncode == 1
     assert "No such file" in done.stderr

@@ -18,7 +18,7 @@ from tests.integration.service.service_process import ServiceProcess
 NUMBERS = range(8)
 
 
-async def test_the_client_lists_recalls_and_forgets_by_conditions(connect: Connect) -> None:
+async def test_client_lists_recalls_and_forgets_by_filter(connect: Connect) -> None:
     """Each operator, any_of, none_of, pages of a recall, a dry run and a bound."""
     async with connect("filters") as client:
         await client.create_namespace("n")
@@ -82,7 +82,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("message", HOSTILE.values(), ids=HOSTILE)
-async def test_a_hostile_filter_is_an_invalid_argument_in_every_method(
+async def test_invalid_filter_is_invalid_argument_in_every_method(
     connect: Connect, message: memory_pb2.MemoryFilter
 ) -> None:
     parent = "namespaces/n"
@@ -97,8 +97,8 @@ async def test_a_hostile_filter_is_an_invalid_argument_in_every_method(
                 await attempt
 
 
-async def test_a_filter_nested_past_what_protobuf_reads_is_refused(connect: Connect) -> None:
-    """It is refused with a status, and the server goes on."""
+async def test_filter_nested_beyond_protobuf_depth_is_refused(connect: Connect) -> None:
+    """It is refused with a status, and the server continues to serve."""
     async with connect("filters-deepest") as client:
         with pytest.raises(CallError):
             await client._transport.call(
@@ -109,7 +109,7 @@ async def test_a_filter_nested_past_what_protobuf_reads_is_refused(connect: Conn
         assert len((await client.recall("n", "bees")).hits) == 1
 
 
-def test_the_command_line_filters_and_forgets_by_conditions(brain: ServiceProcess, idp: Issuer, tmp_path: Path) -> None:
+def test_cli_lists_recalls_and_forgets_by_filter(brain: ServiceProcess, idp: Issuer, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text(idp.token("filters-cli"))
     cli = [str(SCRIPT), "--address", brain.address, "--token-file", str(token)]

@@ -98,7 +98,7 @@ def target(folder: Path, settings: dict[str, object], idp: Issuer) -> Iterator[T
         filled.channel.close()
 
 
-def test_whatever_parses_is_answered_and_nothing_grows(target: Target) -> None:
+def test_fuzzed_requests_get_a_status_without_memory_growth(target: Target) -> None:
     chosen = st.sampled_from(METHODS)
 
     @bounded(

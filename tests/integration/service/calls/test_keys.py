@@ -1,4 +1,4 @@
-"""Keys over the wire: the client and the command line name memories by them, and no kill of a server breaks one."""
+"""Keys over the wire: the client and the command line address memories by key, and server kills break none."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ async def kill(folder: Path, settings: dict[str, object], victim: ServiceProcess
 
 
 @pytest.mark.timeout(300)
-async def test_32_writers_upsert_one_key_while_a_server_is_killed(
+async def test_concurrent_upserts_of_one_key_survive_server_kills(
     folder: Path, settings: dict[str, object], brain: ServiceProcess, idp: Issuer
 ) -> None:
-    """One memory is left; each acknowledged text is in its revisions, and none is there twice."""
+    """One memory is left; each acknowledged text is in its revisions exactly once."""
     (port,) = free_ports(1)
     settings = {**settings, "grpc__port": port}
     token = idp.token("upserts-under-kills", life_s=3600)
@@ -78,7 +78,7 @@ async def test_32_writers_upsert_one_key_while_a_server_is_killed(
     assert len(acknowledged) == WRITERS * TEXTS_PER_WRITER
 
 
-async def test_a_key_goes_all_the_way(connect: Connect) -> None:
+async def test_client_handles_keys_in_every_call(connect: Connect) -> None:
     """Create if absent, upsert, get, rename, list by prefix and forget, by the Python client."""
     async with connect("keys") as client:
         await client.create_namespace("files")
@@ -102,7 +102,7 @@ async def test_a_key_goes_all_the_way(connect: Connect) -> None:
         assert sorted([memory.key async for memory in client.list("files")]) == ["a/2.md", "b"]
 
 
-async def test_watch_and_export_carry_keys(connect: Connect) -> None:
+async def test_watch_and_export_include_keys(connect: Connect) -> None:
     async with connect("keys-carried") as client:
         await client.create_namespace("files")
         begun = await anext(client.watch("files"))
@@ -117,7 +117,7 @@ async def test_watch_and_export_carry_keys(connect: Connect) -> None:
                 break
 
 
-async def test_a_caller_that_knows_nothing_of_keys_removes_none(connect: Connect) -> None:
+async def test_update_without_key_in_mask_preserves_key(connect: Connect) -> None:
     """The mask `*` of a former client, and one without the key, leave it."""
     async with connect("keys-former") as client:
         await client.create_namespace("files")
@@ -141,7 +141,7 @@ async def test_a_caller_that_knows_nothing_of_keys_removes_none(connect: Connect
         ("namespaces/files/keys/a", False, "absent"),
     ],
 )
-async def test_a_hostile_name_by_key_is_an_invalid_argument(
+async def test_invalid_name_by_key_is_invalid_argument(
     connect: Connect, name: str, allow_missing: bool, etag: str
 ) -> None:
     async with connect("keys-hostile") as client:
@@ -152,7 +152,7 @@ async def test_a_hostile_name_by_key_is_an_invalid_argument(
             await client._transport.call(client._memories.UpdateMemory, request)
 
 
-async def test_an_unset_key_and_another_tenants_key_are_not_found(connect: Connect) -> None:
+async def test_unset_or_foreign_key_is_not_found(connect: Connect) -> None:
     async with connect("keys-mine") as mine, connect("keys-theirs") as theirs:
         await theirs.create_namespace("files")
         await theirs.upsert("files", "a", "theirs")
@@ -169,7 +169,7 @@ async def test_an_unset_key_and_another_tenants_key_are_not_found(connect: Conne
         assert (await theirs.get(key_name("files", "a"))).text == "theirs"
 
 
-def test_the_command_line_names_memories_by_key(brain: ServiceProcess, idp: Issuer, tmp_path: Path) -> None:
+def test_cli_addresses_memories_by_key(brain: ServiceProcess, idp: Issuer, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text(idp.token("keys-cli"))
     cli = [str(SCRIPT), "--address", brain.address, "--token-file", str(token)]

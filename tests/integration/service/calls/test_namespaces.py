@@ -25,7 +25,7 @@ def tenant() -> str:
     return f"t-{uuid.uuid4().hex[:12]}"
 
 
-async def test_a_namespace_tells_what_it_holds(connect: Connect) -> None:
+async def test_get_namespace_returns_its_statistics(connect: Connect) -> None:
     async with connect(tenant()) as client:
         created = await client.create_namespace("notes", display_name="Notes", default_ttl=timedelta(days=2))
         await client.create_namespace("other")
@@ -47,7 +47,7 @@ async def test_a_namespace_tells_what_it_holds(connect: Connect) -> None:
         assert (namespace.display_name, namespace.default_ttl) == ("Notes", timedelta(days=2))
 
 
-async def test_pages_of_namespaces_are_in_order_and_bound_to_tenant_and_request(
+async def test_namespace_pages_are_ordered_and_bound_to_tenant_and_request(
     connect: Connect, brain: ServiceProcess, idp: Issuer
 ) -> None:
     mine, another = tenant(), tenant()
@@ -73,7 +73,7 @@ async def test_pages_of_namespaces_are_in_order_and_bound_to_tenant_and_request(
             assert "page_token" in (caught.value.details() or "")
 
 
-async def test_what_a_change_names_changes_and_nothing_else(connect: Connect) -> None:
+async def test_update_namespace_changes_only_masked_fields(connect: Connect) -> None:
     async with connect(tenant()) as client:
         created = await client.create_namespace("notes", display_name="Old", recency_half_life=timedelta(days=1))
         await client.remember("notes", "Bees dance.")
@@ -96,7 +96,7 @@ async def test_what_a_change_names_changes_and_nothing_else(connect: Connect) ->
             await client.update_namespace("nowhere", display_name="x")
 
 
-async def test_a_namespace_is_found_by_the_stems_of_its_language(connect: Connect) -> None:
+async def test_language_setting_enables_stemming(connect: Connect) -> None:
     """A query with another form of a German word finds it in a namespace for German, and not in one for English."""
     async with connect(tenant()) as client:
         for language in ("de", "en"):
@@ -109,7 +109,7 @@ async def test_a_namespace_is_found_by_the_stems_of_its_language(connect: Connec
             await client.create_namespace("n", language="tlh")
 
 
-async def test_the_retention_of_the_feed_can_be_changed(brain: ServiceProcess, idp: Issuer) -> None:
+async def test_change_feed_retention_is_configurable(brain: ServiceProcess, idp: Issuer) -> None:
     metadata = (("authorization", f"Bearer {idp.token(tenant())}"),)
     async with grpc.aio.insecure_channel(brain.address) as channel:
         stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
@@ -137,7 +137,7 @@ async def test_the_retention_of_the_feed_can_be_changed(brain: ServiceProcess, i
         ("*", grpc.StatusCode.INVALID_ARGUMENT),
     ],
 )
-async def test_a_field_that_cannot_change_is_refused_by_name(
+async def test_immutable_namespace_field_is_refused_by_name(
     brain: ServiceProcess, idp: Issuer, path: str, code: grpc.StatusCode
 ) -> None:
     async with grpc.aio.insecure_channel(brain.address) as channel:
@@ -151,7 +151,9 @@ async def test_a_field_that_cannot_change_is_refused_by_name(
     assert "update_mask" in (caught.value.details() or "")
 
 
-async def test_writes_are_answered_again(brain: ServiceProcess, idp: Issuer, connect: Connect) -> None:
+async def test_repeated_namespace_writes_return_the_first_response(
+    brain: ServiceProcess, idp: Issuer, connect: Connect
+) -> None:
     mine = tenant()
     async with connect(mine) as client, grpc.aio.insecure_channel(brain.address) as channel:
         created = await client.create_namespace("notes")
@@ -189,7 +191,7 @@ async def everything(client: MemoryClient) -> Mapping[str, object]:
     }
 
 
-async def test_no_method_reaches_another_tenants_namespace(connect: Connect) -> None:
+async def test_no_method_reaches_namespace_of_another_tenant(connect: Connect) -> None:
     async with connect(tenant()) as owner, connect(tenant()) as stranger, connect(tenant()) as other:
         await owner.create_namespace("notes")
         await owner.remember("notes", "Ann dances.", subject="ann")

@@ -14,7 +14,7 @@ README = Path(__file__).parents[4] / "README.md"
 ADDRESS = "dns:///quickstart-headless.demo:50052"
 
 
-async def test_the_conversation_of_the_readme(brain: ServiceProcess, idp: Issuer, tmp_path: Path) -> None:
+async def test_readme_example_works(brain: ServiceProcess, idp: Issuer, tmp_path: Path) -> None:
     (shown,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert ADDRESS in shown
     token = tmp_path / "token"

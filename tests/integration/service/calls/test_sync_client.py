@@ -27,14 +27,14 @@ def client(brain: ServiceProcess, idp: Issuer, request: pytest.FixtureRequest) -
         yield client
 
 
-def test_every_call_of_the_client_is_there_with_its_signature() -> None:
+def test_sync_client_mirrors_async_client_signatures() -> None:
     """The blocking client has every public method of the asynchronous one, with the same signature."""
     for name, method in inspect.getmembers(MemoryClient, inspect.isfunction):
         if not name.startswith("_"):
             assert inspect.signature(getattr(SyncMemoryClient, name)) == inspect.signature(method), name
 
 
-def test_what_is_kept_is_found_changed_and_forgotten(client: SyncMemoryClient) -> None:
+def test_remember_recall_update_and_forget(client: SyncMemoryClient) -> None:
     memory = client.remember("notes", "The heron stood in the reeds.")
     assert client.get(memory.name, consistency_token=memory.consistency_token) == memory
     assert client.recall("notes", "heron").hits[0].memory == memory
@@ -45,7 +45,7 @@ def test_what_is_kept_is_found_changed_and_forgotten(client: SyncMemoryClient) -
         client.get(memory.name)
 
 
-def test_lists_come_page_by_page_and_may_be_left(client: SyncMemoryClient) -> None:
+def test_lists_page_lazily_and_can_be_abandoned(client: SyncMemoryClient) -> None:
     texts = [f"number {number}" for number in range(7)]
     client.batch_remember("notes", [MemoryDraft(text) for text in texts])
     assert [memory.text for memory in client.list("notes", page_size=2)] == texts
@@ -56,7 +56,7 @@ def test_lists_come_page_by_page_and_may_be_left(client: SyncMemoryClient) -> No
     assert client.attempts.calls == calls + 1
 
 
-def test_a_watch_yields_what_another_thread_writes(client: SyncMemoryClient) -> None:
+def test_watch_yields_writes_of_another_thread(client: SyncMemoryClient) -> None:
     events = client.watch("notes")
     next(events)  # the checkpoint: from here on
     writer = threading.Thread(target=client.remember, args=("notes", "from another thread"))
@@ -67,13 +67,13 @@ def test_a_watch_yields_what_another_thread_writes(client: SyncMemoryClient) -> 
     assert client.get(change.name).text == "from another thread"
 
 
-def test_many_threads_may_call_at_once(client: SyncMemoryClient) -> None:
+def test_concurrent_threads_share_one_client(client: SyncMemoryClient) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: client.remember("notes", f"number {number}"), range(40)))
     assert {memory.text for memory in client.list("notes")} == {f"number {number}" for number in range(40)}
 
 
-def test_a_closed_client_says_so(brain: ServiceProcess, idp: Issuer) -> None:
+def test_closed_client_raises_runtime_error(brain: ServiceProcess, idp: Issuer) -> None:
     client = SyncMemoryClient(brain.address, token=idp.token("closed"))
     client.close()
     client.close()
@@ -81,12 +81,12 @@ def test_a_closed_client_says_so(brain: ServiceProcess, idp: Issuer) -> None:
         client.get_namespace("notes")
 
 
-def test_a_process_that_forked_is_told_at_once(client: SyncMemoryClient, brain: ServiceProcess, idp: Issuer) -> None:
+def test_forked_process_is_refused_immediately(client: SyncMemoryClient, brain: ServiceProcess, idp: Issuer) -> None:
     """Calls, and iterations that its parent began, fail at once in a forked process; the parent's go on."""
     assert client.get_namespace("notes").name == "namespaces/notes"
     program = [sys.executable, "-m", "tests.integration.service.forked_iterations"]
     done = subprocess.run(
-        [*program, brain.address, idp.token("test_a_process_that_forked_is_told_at_once")],
+        [*program, brain.address, idp.token("test_forked_process_is_refused_immediately")],
         capture_output=True,
         text=True,
         env={"PATH": os.defpath, "GRPC_ENABLE_FORK_SUPPORT": "0"},
@@ -98,7 +98,7 @@ def test_a_process_that_forked_is_told_at_once(client: SyncMemoryClient, brain: 
     assert done.stdout == "told\ntold\ntold\nnumber 1, number 2\nafter the fork\n"
 
 
-def test_several_calls_run_as_one_coroutine(client: SyncMemoryClient) -> None:
+def test_run_executes_several_calls_as_one_coroutine(client: SyncMemoryClient) -> None:
     """By `run` in a thread, and by `run_async` from any event loop: each here is a new one."""
 
     async def twice(connection: MemoryClient) -> list[str]:
@@ -110,7 +110,7 @@ def test_several_calls_run_as_one_coroutine(client: SyncMemoryClient) -> None:
     assert len(list(client.list("notes"))) == 6
 
 
-async def test_what_is_cancelled_ends_on_the_client(client: SyncMemoryClient) -> None:
+async def test_cancelling_run_cancels_the_coroutine(client: SyncMemoryClient) -> None:
     """A coroutine whose caller is cancelled is cancelled on the client's loop."""
     cancelled = threading.Event()
 

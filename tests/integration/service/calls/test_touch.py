@@ -1,4 +1,4 @@
-"""Renewed lives, sessions and subjects over the wire, by the client and by the command line."""
+"""Touch, sessions and subjects over the wire, by the client and by the command line."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.integration.service.service_process import ServiceProcess
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
-async def test_the_client_touches_and_reads_with_refresh(connect: Connect) -> None:
-    """TouchMemory, GetMemory, ListMemories and Recall renew a life; version, revision, etag and update_time stay."""
+async def test_client_touches_and_refreshes_memories(connect: Connect) -> None:
+    """TouchMemory, GetMemory, ListMemories and Recall extend expire_time; version, revision, etag, update_time stay."""
     async with connect("touch") as client:
         await client.create_namespace("n")
         stored = await client.upsert("n", "a", "bees", ttl=HOUR)
@@ -46,7 +46,7 @@ async def test_the_client_touches_and_reads_with_refresh(connect: Connect) -> No
             await client._transport.call(client._memories.TouchMemory, pb.TouchMemoryRequest(name=stored.name))
 
 
-async def test_the_client_lists_sessions_and_subjects(connect: Connect) -> None:
+async def test_client_lists_sessions_and_subjects(connect: Connect) -> None:
     async with connect("groups") as client:
         await client.create_namespace("n")
         for number in range(7):
@@ -60,7 +60,7 @@ async def test_the_client_lists_sessions_and_subjects(connect: Connect) -> None:
         assert all(group.last_update_time == group.last_create_time for group in sessions)
 
 
-def test_the_command_line_touches_and_lists_groups(brain: ServiceProcess, idp: Issuer, tmp_path: Path) -> None:
+def test_cli_touches_memories_and_lists_groups(brain: ServiceProcess, idp: Issuer, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text(idp.token("touch-cli"))
     cli = [str(SCRIPT), "--address", brain.address, "--token-file", str(token)]

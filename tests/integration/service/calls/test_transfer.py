@@ -65,9 +65,7 @@ def facts(client: SyncMemoryClient, namespace: str) -> list[tuple[object, ...]]:
     )
 
 
-def test_an_export_imported_elsewhere_is_the_same_memory(
-    client: SyncMemoryClient, command: list[str], tmp_path: Path
-) -> None:
+def test_import_reproduces_exported_memories(client: SyncMemoryClient, command: list[str], tmp_path: Path) -> None:
     """Every field that a caller may set survives export and import, to the byte and the microsecond."""
     fill(client, 50)
     file = tmp_path / "memories.jsonl"
@@ -80,8 +78,8 @@ def test_an_export_imported_elsewhere_is_the_same_memory(
     assert facts(client, "to") == facts(client, "from")
 
 
-def test_an_import_run_again_keeps_nothing_twice(client: SyncMemoryClient, command: list[str], tmp_path: Path) -> None:
-    """A second import of the same file adds nothing, and two equal lines are still two memories."""
+def test_repeated_import_creates_no_duplicates(client: SyncMemoryClient, command: list[str], tmp_path: Path) -> None:
+    """A second import of the same file adds nothing; two equal lines are still two memories."""
     file = tmp_path / "memories.jsonl"
     line = json.dumps({"memory": {"text": "alike"}})
     file.write_text(f"{line}\n{line}\n")
@@ -90,7 +88,7 @@ def test_an_import_run_again_keeps_nothing_twice(client: SyncMemoryClient, comma
     assert [memory.text for memory in client.list("to")] == ["alike", "alike"]
 
 
-def test_lines_that_are_no_memory_are_told_by_number_and_the_others_kept(
+def test_invalid_import_lines_are_reported_by_number_and_others_stored(
     client: SyncMemoryClient, command: list[str]
 ) -> None:
     lines = b'{"memory": {"text": "good"}}\n\nnot json\n{"memory": {"txt": "typo"}}\n{"memory": {}}\n\xff\n'
@@ -106,8 +104,8 @@ def test_lines_that_are_no_memory_are_told_by_number_and_the_others_kept(
     assert [memory.text for memory in client.list("to")] == ["good"]
 
 
-def test_a_broken_export_goes_on_where_it_stood(client: SyncMemoryClient, command: list[str], tmp_path: Path) -> None:
-    """A run that finds a first page and half a line from a broken run completes the file."""
+def test_interrupted_export_resumes(client: SyncMemoryClient, command: list[str], tmp_path: Path) -> None:
+    """A run that finds a first page and half a line of an interrupted run completes the file."""
     for _ in range(3):
         fill(client, 500)
     file = tmp_path / "memories.jsonl"
@@ -125,8 +123,8 @@ def test_a_broken_export_goes_on_where_it_stood(client: SyncMemoryClient, comman
     assert sorted(tmp_path.glob("memories.jsonl*")) == [file]
 
 
-def test_a_watch_goes_on_where_the_last_one_ended(client: SyncMemoryClient, command: list[str], tmp_path: Path) -> None:
-    """The next watch with the same cursor file shows once what was written while nobody watched."""
+def test_watch_resumes_from_cursor_file(client: SyncMemoryClient, command: list[str], tmp_path: Path) -> None:
+    """The next watch with the same cursor file shows once each change that was written in between."""
     cursor = tmp_path / "cursor"
     watch = [*command, "watch", "from", "--cursor-file", str(cursor), "--memory", "--json"]
     with subprocess.Popen(watch, stdout=subprocess.PIPE) as first:
@@ -146,7 +144,7 @@ def test_a_watch_goes_on_where_the_last_one_ended(client: SyncMemoryClient, comm
     assert shown == ["written while nobody watched"]
 
 
-def test_answers_are_json_for_programs(client: SyncMemoryClient, command: list[str]) -> None:
+def test_cli_prints_json_output(client: SyncMemoryClient, command: list[str]) -> None:
     memory = client.remember("from", "The kiln was fired twice.")
     recalled = json.loads(run([*command, "recall", "from", "kiln", "--json"]).stdout)
     assert recalled["hits"][0]["memory"]["name"] == memory.name

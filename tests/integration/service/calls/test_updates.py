@@ -50,7 +50,7 @@ async def update(
             raise from_rpc(exc) from exc
 
 
-async def test_a_changed_text_is_found_by_its_new_words_only(connect: Connect) -> None:
+async def test_updated_text_is_found_only_by_its_new_words(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
         original = await client.remember(namespace, BEES)
@@ -63,7 +63,7 @@ async def test_a_changed_text_is_found_by_its_new_words_only(connect: Connect) -
         assert [hit.memory for hit in (await client.recall(namespace, "harbour")).hits] == [changed]
 
 
-async def test_only_what_the_mask_names_changes_and_what_it_clears_has_its_default(connect: Connect) -> None:
+async def test_update_changes_only_masked_fields_and_resets_unset_ones(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
         original = await client.remember(
@@ -77,14 +77,14 @@ async def test_only_what_the_mask_names_changes_and_what_it_clears_has_its_defau
         assert listed == changed
 
 
-async def test_without_a_mask_all_that_is_set_changes(connect: Connect, brain: ServiceProcess, idp: Issuer) -> None:
+async def test_update_without_mask_changes_all_set_fields(connect: Connect, brain: ServiceProcess, idp: Issuer) -> None:
     async with connect() as client:
         original = await client.remember(await notes(client), BEES, subject="ann", salience=0.9)
         changed = await update(brain, idp, memory_pb2.Memory(name=original.name, etag=original.etag, subject="bob"))
         assert (changed.subject, changed.text, changed.salience, changed.revision) == ("bob", BEES, 0.9, 2)
 
 
-async def test_a_star_replaces_the_whole_memory(connect: Connect, brain: ServiceProcess, idp: Issuer) -> None:
+async def test_wildcard_mask_replaces_the_whole_memory(connect: Connect, brain: ServiceProcess, idp: Issuer) -> None:
     async with connect() as client:
         original = await client.remember(await notes(client), BEES, subject="ann", session="s", labels={"a": "b"})
         changed = await update(brain, idp, memory_pb2.Memory(name=original.name, text=HARBOUR), ["*"])
@@ -109,7 +109,7 @@ async def test_a_star_replaces_the_whole_memory(connect: Connect, brain: Service
         ({"text": "x"}, None, [1.0], "vector"),
     ],
 )
-async def test_what_cannot_be_is_refused_by_field_and_changes_nothing(
+async def test_invalid_update_is_refused_by_field_without_effect(
     connect: Connect,
     brain: ServiceProcess,
     idp: Issuer,
@@ -126,7 +126,7 @@ async def test_what_cannot_be_is_refused_by_field_and_changes_nothing(
         assert await client.get(original.name) == original
 
 
-async def test_an_old_etag_is_aborted_and_the_current_one_is_not(connect: Connect) -> None:
+async def test_stale_etag_is_aborted(connect: Connect) -> None:
     async with connect() as client:
         original = await client.remember(await notes(client), BEES)
         changed = await client.update(original.name, subject="ann", etag=original.etag)
@@ -135,7 +135,7 @@ async def test_an_old_etag_is_aborted_and_the_current_one_is_not(connect: Connec
         assert await client.get(original.name) == changed
 
 
-async def test_the_same_request_changes_once_even_with_the_etag_that_it_used_up(connect: Connect) -> None:
+async def test_repeated_update_is_applied_once_despite_its_used_etag(connect: Connect) -> None:
     async with connect() as client:
         original = await client.remember(await notes(client), BEES)
         first = await client.update(original.name, subject="ann", etag=original.etag, request_id="u1" + original.etag)
@@ -146,7 +146,7 @@ async def test_the_same_request_changes_once_even_with_the_etag_that_it_used_up(
             await client.update(original.name, subject="bob", etag=original.etag, request_id="u1" + original.etag)
 
 
-async def test_sessions_and_places_move(connect: Connect) -> None:
+async def test_update_moves_memory_between_sessions_and_positions(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
         a = [await client.remember(namespace, f"a {i}", session="a") for i in range(2)]
@@ -160,7 +160,7 @@ async def test_sessions_and_places_move(connect: Connect) -> None:
         assert (await client.update(a[1].name, clear=["session"])).session_position is None
 
 
-async def test_clearing_the_expiry_promotes_a_memory_and_pinning_needs_it_cleared(connect: Connect) -> None:
+async def test_clearing_expire_time_is_required_before_pinning(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
         original = await client.remember(namespace, BEES, session="s", ttl=timedelta(hours=1))
@@ -176,7 +176,7 @@ async def test_clearing_the_expiry_promotes_a_memory_and_pinning_needs_it_cleare
             await client.update(original.name, expire_time=datetime(2020, 1, 1, tzinfo=UTC))
 
 
-async def test_every_former_state_is_a_revision_newest_first_in_pages(connect: Connect) -> None:
+async def test_revisions_are_listed_newest_first_in_pages(connect: Connect) -> None:
     async with connect() as client:
         states = [await client.remember(await notes(client), BEES, labels={"n": "0"})]
         for number in range(1, 5):
@@ -185,9 +185,7 @@ async def test_every_former_state_is_a_revision_newest_first_in_pages(connect: C
         assert former == states[-2::-1]
 
 
-async def test_a_page_of_revisions_ends_at_three_megabytes(
-    connect: Connect, brain: ServiceProcess, idp: Issuer
-) -> None:
+async def test_revision_page_ends_at_three_megabytes(connect: Connect, brain: ServiceProcess, idp: Issuer) -> None:
     async with connect() as client:
         original = await client.remember(await notes(client), "x" * 65536)
         for number in range(60):
@@ -209,7 +207,7 @@ async def test_a_page_of_revisions_ends_at_three_megabytes(
         assert "page_token" in (caught.value.details() or "")
 
 
-async def test_what_is_forgotten_has_no_revisions_and_cannot_be_changed(connect: Connect) -> None:
+async def test_forgotten_memory_has_no_revisions_and_cannot_be_updated(connect: Connect) -> None:
     async with connect() as client:
         original = await client.remember(await notes(client), BEES)
         await client.update(original.name, text=HARBOUR)
@@ -224,7 +222,7 @@ async def revisions(client: MemoryClient, name: str) -> list[Memory]:
     return [memory async for memory in client.revisions(name)]
 
 
-async def test_another_tenant_neither_changes_nor_sees_revisions(connect: Connect) -> None:
+async def test_tenant_cannot_update_or_list_revisions_of_another_tenant(connect: Connect) -> None:
     """Another tenant gets NOT_FOUND for all calls on a memory, although it has a namespace of the same name."""
     shared = f"n-{uuid.uuid4().hex[:12]}"
     async with connect("a") as ours, connect("b") as theirs:

@@ -1,4 +1,4 @@
-"""The contract's annotations and the limits that execute agree: what one refuses, the other does."""
+"""The contract's annotations and the limits that execute agree: each refuses the same requests."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_every_method_has_a_valid_request() -> None:
     }
 
 
-def test_every_expression_has_a_request_that_breaks_it() -> None:
+def test_every_cel_expression_has_a_violating_request() -> None:
     """Each expression of the descriptor is broken by a request of the table, so each is evaluated."""
     declared = {
         rule.id
@@ -170,7 +170,7 @@ def test_every_expression_has_a_request_that_breaks_it() -> None:
 
 
 @pytest.mark.parametrize("method", VALID)
-async def test_the_service_refuses_what_a_field_s_rule_refuses(caller: Caller, method: str) -> None:
+async def test_service_and_annotations_agree_on_field_rules(caller: Caller, method: str) -> None:
     """At a bound both accept the field; beyond it both refuse it, and the service names it."""
     stored = await caller.call("Remember", VALID["Remember"](caller.parent))
     assert isinstance(stored, ms.RememberResponse)
@@ -190,8 +190,8 @@ async def test_the_service_refuses_what_a_field_s_rule_refuses(caller: Caller, m
 @pytest.mark.parametrize(
     ("rule", "number"), [(rule, n) for rule, all_ in EXPRESSIONS.items() for n in range(len(all_))]
 )
-async def test_the_service_refuses_what_an_expression_refuses(caller: Caller, rule: str, number: int) -> None:
-    """Both refuse it, each for a reason of its own words."""
+async def test_service_and_annotations_agree_on_cel_expressions(caller: Caller, rule: str, number: int) -> None:
+    """Both refuse it, each with a message of its own."""
     method, make = EXPRESSIONS[rule][number]
     assert rule in violated(make(caller.parent))
     assert await refused_fields(caller, method, make(caller.parent))

@@ -35,7 +35,7 @@ from tests.support.clones import Clone
 from tests.support.waiting import eventually_async
 
 
-async def test_eight_writers_and_watchers_through_a_killed_server(
+async def test_watchers_see_each_change_once_despite_server_kill(
     folder: Path, settings: dict[str, object], idp: Issuer
 ) -> None:
     """Each watcher sees each change once, in the same order, although the server is killed (kill -9) and restarted."""
@@ -80,7 +80,7 @@ async def test_eight_writers_and_watchers_through_a_killed_server(
     assert set(forgotten) <= set(written)
 
 
-async def test_the_memory_comes_when_asked_and_forgetting_is_an_event_without_one(connect: Connect) -> None:
+async def test_watch_includes_memory_on_request_and_forget_event_has_none(connect: Connect) -> None:
     async with connect("feed-forget") as client:
         namespace = await notes(client)
         cursor = await current_cursor(client, namespace)
@@ -101,7 +101,7 @@ async def test_the_memory_comes_when_asked_and_forgetting_is_an_event_without_on
         assert [(change.name, change.memory) for change in resumed] == [(forgotten.name, None), (forgotten.name, None)]
 
 
-async def test_an_idle_watch_has_checkpoints_and_one_of_them_resumes(connect: Connect) -> None:
+async def test_idle_watch_sends_checkpoints_that_can_be_resumed(connect: Connect) -> None:
     async with connect("feed-idle") as client:
         namespace = await notes(client)
         async with aclosing(client.watch(namespace)) as events:
@@ -111,7 +111,7 @@ async def test_an_idle_watch_has_checkpoints_and_one_of_them_resumes(connect: Co
         assert [change.name for change in await changes(client, namespace, checkpoints[1].cursor, 1)] == [memory.name]
 
 
-async def test_a_cursor_fits_one_namespace_of_one_tenant_unaltered(connect: Connect) -> None:
+async def test_cursor_is_bound_to_tenant_and_namespace_and_tamper_proof(connect: Connect) -> None:
     """A cursor is refused if it is altered, or used for another namespace or tenant, which learns nothing from it."""
     async with connect("feed-a") as ours, connect("feed-b") as theirs:
         namespace, other = await notes(ours), await notes(ours)
@@ -135,7 +135,7 @@ async def test_a_cursor_fits_one_namespace_of_one_tenant_unaltered(connect: Conn
             assert isinstance(await asyncio.wait_for(anext(events), 10), Checkpoint)
 
 
-async def test_a_cursor_older_than_the_retained_feed_is_out_of_range(
+async def test_cursor_before_retained_feed_is_out_of_range(
     brain: ServiceProcess, connect: Connect, idp: Issuer
 ) -> None:
     namespace = unique()
@@ -156,7 +156,7 @@ async def test_a_cursor_older_than_the_retained_feed_is_out_of_range(
         assert [item.memory for item in pages[0].memories] == [first, second]
 
 
-async def test_a_cursor_of_another_epoch_is_out_of_range(connect: Connect, postgres: Clone) -> None:
+async def test_cursor_of_another_epoch_is_out_of_range(connect: Connect, postgres: Clone) -> None:
     async with connect("feed-epoch") as client:
         namespace = await notes(client)
         cursor = await current_cursor(client, namespace)
@@ -168,7 +168,7 @@ async def test_a_cursor_of_another_epoch_is_out_of_range(connect: Connect, postg
             await changes(client, namespace, cursor, 1)
 
 
-async def test_a_stream_ends_when_its_token_does_and_the_client_goes_on_with_the_next(
+async def test_stream_ends_when_token_expires_and_client_resumes(
     brain: ServiceProcess, idp: Issuer, connect: Connect
 ) -> None:
     async with connect("feed-exp") as writer:
@@ -192,9 +192,7 @@ async def test_a_stream_ends_when_its_token_does_and_the_client_goes_on_with_the
                 await current_cursor(stranger, namespace)
 
 
-async def test_a_drain_ends_a_watch_with_unavailable_and_does_not_wait_for_it(
-    folder: Path, settings: dict[str, object], idp: Issuer
-) -> None:
+async def test_drain_ends_watch_with_unavailable(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
     with service(folder, settings) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token()) as client:
@@ -213,10 +211,10 @@ async def test_a_drain_ends_a_watch_with_unavailable_and_does_not_wait_for_it(
         assert await asyncio.to_thread(running.process.wait, 10) == 0
 
 
-async def test_watches_that_end_leave_nothing_and_too_many_are_refused(
+async def test_ended_watches_are_released_and_excess_watches_refused(
     brain: ServiceProcess, connect: Connect, idp: Issuer
 ) -> None:
-    """Watches that are cancelled or reach their deadline are released; the 257th at once is refused."""
+    """Watches that are cancelled or reach their deadline are released; the 257th concurrent one is refused."""
 
     def in_flight() -> float:
         name = 'grpc_server_in_flight{grpc_method="WatchMemories"'
@@ -246,7 +244,7 @@ async def test_watches_that_end_leave_nothing_and_too_many_are_refused(
         await current_cursor(client, namespace)
 
 
-async def test_an_export_and_a_watch_from_its_cursor_are_everything_once(
+async def test_export_followed_by_watch_yields_everything_once(
     connect: Connect, idp: Issuer, brain: ServiceProcess
 ) -> None:
     """The pair yields every memory once, also when the export is resumed and the namespace changes meanwhile."""
@@ -286,7 +284,7 @@ async def test_an_export_and_a_watch_from_its_cursor_are_everything_once(
         ] == [()]
 
 
-async def test_an_empty_namespace_exports_one_page_with_a_cursor(connect: Connect) -> None:
+async def test_export_of_empty_namespace_has_one_page_with_cursor(connect: Connect) -> None:
     async with connect("feed-empty") as client:
         namespace = await notes(client)
         [page] = [page async for page in client.export(namespace)]
@@ -295,7 +293,7 @@ async def test_an_empty_namespace_exports_one_page_with_a_cursor(connect: Connec
         assert [change.name for change in await changes(client, namespace, page.cursor, 1)] == [memory.name]
 
 
-async def test_vectors_are_exported_on_request(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
+async def test_export_includes_vectors_on_request(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
     with service(folder, {**settings, "encoder__kind": "minilm-l6-v2-int8"}) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("feed-vectors")) as client:
@@ -312,7 +310,7 @@ async def test_vectors_are_exported_on_request(folder: Path, settings: dict[str,
     assert [item.vector for item in bare.memories] == [None, None]
 
 
-async def test_a_watch_outlives_its_connections(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
+async def test_watch_survives_max_connection_age(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
     """Every change arrives once, although each connection is closed after a second."""
     aged = {**settings, "grpc__max_connection_age_s": 1, "grpc__drain_s": 1}
     with service(folder, aged) as running:
@@ -330,7 +328,7 @@ async def test_a_watch_outlives_its_connections(folder: Path, settings: dict[str
                 assert watcher.attempts.unavailable > 0
 
 
-async def test_a_consumer_that_does_not_read_holds_one_page_and_ends_with_its_token(
+async def test_slow_consumer_is_backpressured_and_ends_with_its_token(
     brain: ServiceProcess, idp: Issuer, connect: Connect
 ) -> None:
     """The server reads no further than the consumer does, so its memory does not grow with the feed."""
@@ -363,9 +361,7 @@ async def test_a_consumer_that_does_not_read_holds_one_page_and_ends_with_its_to
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_watches_go_on_after_postgresql_was_killed(
-    folder: Path, settings: dict[str, object], idp: Issuer
-) -> None:
+async def test_watches_resume_after_postgresql_kill(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
     """All watchers of the namespace get UNAVAILABLE, resume, and see each change once."""
     with (
         postgres_server(folder / "feed-postgres") as database,
@@ -388,7 +384,7 @@ async def test_watches_go_on_after_postgresql_was_killed(
                 assert [change.name for change in events] == [first.name, second.name]
 
 
-async def test_a_batch_is_told_change_by_change_and_an_update_as_one(connect: Connect) -> None:
+async def test_batch_yields_one_event_per_memory_and_update_yields_one(connect: Connect) -> None:
     """A batch is one version with many ordinals, and a watch can resume in the middle of it."""
     async with connect("feed-batch") as client:
         namespace = await notes(client)

@@ -85,7 +85,7 @@ BOUNDS: list[tuple[str, str, int, MessageFactory]] = [
 @pytest.mark.parametrize(
     ("method", "field", "bound", "make"), BOUNDS, ids=[f"{method}-{field}-{n}" for method, field, n, _ in BOUNDS]
 )
-async def test_at_its_bound_a_field_is_taken_and_one_past_it_refused_by_name(
+async def test_field_at_its_limit_is_accepted_and_beyond_it_refused(
     caller: Caller, method: str, field: str, bound: int, make: MessageFactory
 ) -> None:
     await caller.call(method, make(caller.parent, bound))
@@ -95,7 +95,7 @@ async def test_at_its_bound_a_field_is_taken_and_one_past_it_refused_by_name(
     assert str(bound) in refused.message.replace(",", "") or "64 KiB" in refused.message
 
 
-async def test_a_batch_ends_at_three_mebibytes(caller: Caller) -> None:
+async def test_batch_limit_is_three_mebibytes(caller: Caller) -> None:
     """A batch of exactly three mebibytes is accepted, and one that is a byte larger is refused."""
     whole = 3 * 1024 * 1024
     full = ms.BatchRememberRequest(parent=caller.parent, requests=[memory(caller.parent, text="x" * 65_536)] * 47)
@@ -108,7 +108,7 @@ async def test_a_batch_ends_at_three_mebibytes(caller: Caller) -> None:
     assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ("requests",))
 
 
-async def test_a_page_of_memories_and_a_list_of_hits_end_at_three_mebibytes(caller: Caller) -> None:
+async def test_memory_pages_and_recall_hits_end_at_three_mebibytes(caller: Caller) -> None:
     """Answers stay below the 4 MiB at which gRPC refuses a message before any handler sees it."""
     text = "bee " * 16_384
     batch = ms.BatchRememberRequest(parent=caller.parent, requests=[memory(caller.parent, text=text)] * 40)

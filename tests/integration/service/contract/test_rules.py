@@ -50,8 +50,8 @@ async def three_pages(caller: Caller) -> list[tuple[str, Message, Message]]:
     ]
 
 
-async def test_a_page_token_is_opaque_and_bound_to_the_request_that_made_it(caller: Caller) -> None:
-    """AIP-158: a token continues the request it came from; if it or the request is altered, it is refused by name."""
+async def test_page_token_is_bound_to_its_request(caller: Caller) -> None:
+    """AIP-158: a page token continues its request; if it or the request is altered, it is refused by name."""
     for method, request, other in await three_pages(caller):
         first: Any = await caller.call(method, request)
         token = first.next_page_token
@@ -68,7 +68,7 @@ async def test_a_page_token_is_opaque_and_bound_to_the_request_that_made_it(call
             assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ("page_token",)), method
 
 
-async def test_a_request_id_answers_again_and_another_body_already_exists(caller: Caller) -> None:
+async def test_repeated_request_id_is_replayed_and_with_other_body_refused(caller: Caller) -> None:
     """AIP-155, for every write that has a request_id: a repeated request gets the first answer and is written once."""
     one, two = [await remember(caller, text, subject="ann") for text in ("one", "two")]
     for extra in ("a", "b"):
@@ -101,7 +101,7 @@ async def test_a_request_id_answers_again_and_another_body_already_exists(caller
         assert "request_id" in refused.message, method
 
 
-async def test_a_request_id_is_kept_for_24_hours_and_no_longer(caller: Caller, postgres: Clone) -> None:
+async def test_request_id_is_remembered_for_24_hours(caller: Caller, postgres: Clone) -> None:
     """A repeated request is recognised for 24 hours; the test moves the stored expiry instead of waiting."""
     request = ms.RememberRequest(parent=caller.parent, memory=memory_pb2.Memory(text="once"), request_id="r")
     later = "UPDATE idempotency_keys SET expire_time = expire_time - %s::interval WHERE namespace_id = %s"
@@ -116,7 +116,7 @@ async def test_a_request_id_is_kept_for_24_hours_and_no_longer(caller: Caller, p
     assert second.memory.name != first.memory.name
 
 
-async def test_an_etag_that_is_not_the_current_one_is_aborted(caller: Caller) -> None:
+async def test_stale_etag_is_aborted(caller: Caller) -> None:
     """AIP-154: a call with an old etag writes nothing, and one with the current etag succeeds."""
     memory = await remember(caller, "one")
     name = caller.parent
@@ -147,7 +147,7 @@ async def test_an_etag_that_is_not_the_current_one_is_aborted(caller: Caller) ->
         await caller.call(method, current)
 
 
-async def test_a_field_mask_changes_what_it_names_and_refuses_what_cannot_change(caller: Caller) -> None:
+async def test_field_mask_selects_changes_and_refuses_immutable_fields(caller: Caller) -> None:
     """AIP-134: a field that is named but unset is cleared; a field that is set but not named is ignored."""
     memory = await remember(caller, "one", subject="ann", salience=0.9)
     changed = memory_pb2.Memory(name=memory.name, text="not read", subject="bob")
@@ -163,7 +163,7 @@ async def test_a_field_mask_changes_what_it_names_and_refuses_what_cannot_change
         assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ("update_mask",)), paths
 
 
-async def test_errors_say_reason_domain_field_and_resource(caller: Caller) -> None:
+async def test_errors_carry_reason_domain_field_and_resource(caller: Caller) -> None:
     """AIP-193: each error carries its reason and domain, and the field or resource that it is about."""
     bad = await caller.refused("Recall", ms.RecallRequest(parent=caller.parent, query="x", top_k=201))
     assert (bad.code, bad.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ("top_k",))
@@ -179,7 +179,7 @@ async def test_errors_say_reason_domain_field_and_resource(caller: Caller) -> No
         assert refused.message
 
 
-async def test_a_read_with_the_token_of_a_write_sees_it_and_one_of_another_history_is_refused(caller: Caller) -> None:
+async def test_consistency_token_gives_read_your_writes(caller: Caller) -> None:
     """A read with a token sees the write, or is refused for another history, as in Zanzibar (Pang et al. 2019)."""
     request = ms.RememberRequest(parent=caller.parent, memory=memory_pb2.Memory(text="a bee"))
     written = await caller.call("Remember", request)
@@ -205,7 +205,7 @@ async def test_a_read_with_the_token_of_a_write_sees_it_and_one_of_another_histo
         assert (await caller.refused(method, read)).code is grpc.StatusCode.FAILED_PRECONDITION
 
 
-async def test_salience_and_pinning_and_short_lives_are_as_the_contract_says(caller: Caller) -> None:
+async def test_salience_pinning_and_ttl_follow_the_contract(caller: Caller) -> None:
     """Salience moves near ties by at most 0.7 to 1.3; a pinned memory takes no expiry; a ttl becomes an expire_time."""
     for salience in (0.0, 0.5, 1.0):
         await remember(caller, "the same words", salience=salience)

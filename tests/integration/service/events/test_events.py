@@ -95,7 +95,7 @@ def unbroken(events: list[Event]) -> None:
         last[event["source"]] = version
 
 
-async def test_every_change_is_told_in_order_and_without_its_text(
+async def test_events_are_published_in_order_without_text(
     folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
     with service(folder, event_settings) as running:
@@ -121,7 +121,7 @@ async def test_every_change_is_told_in_order_and_without_its_text(
     assert "quixotic" not in str(events)
 
 
-async def test_an_event_carries_the_trace_of_the_call_that_made_it(
+async def test_event_carries_trace_context_of_its_call(
     folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
     """A consumer can join the caller's trace; the event of a call that is not traced has no traceparent."""
@@ -151,10 +151,10 @@ async def test_an_event_carries_the_trace_of_the_call_that_made_it(
     assert "traceparent" not in second
 
 
-async def test_a_service_killed_again_and_again_tells_everything(
+async def test_repeated_service_kills_lose_no_event(
     folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
-    """kill -9 under writers loses no event and breaks no order, whichever step the relay was at."""
+    """kill -9 under writers loses no event and breaks no order, whichever step the publisher was at."""
     token, port = idp.token("killed"), 0
     names: list[str] = []
     for death in range(4):
@@ -180,10 +180,10 @@ async def test_a_service_killed_again_and_again_tells_everything(
     assert memory_changes(deduplicated(events)) == [("REMEMBERED", name) for name in names]
 
 
-async def test_a_death_between_what_kafka_keeps_and_what_is_noted_repeats_and_loses_nothing(
+async def test_crash_between_delivery_and_checkpoint_repeats_but_loses_nothing(
     folder: Path, event_settings: dict[str, object], database: Clone, log: Kafka, topic: str, idp: Issuer
 ) -> None:
-    """A kill between delivery and its record repeats an event and loses none; a lock on the row forces that moment."""
+    """A kill between delivery and its record repeats an event and loses none; a lock on the row forces that crash."""
     with service(folder, event_settings) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("between")) as client:
@@ -215,7 +215,7 @@ def kafka_check(running: ServiceProcess) -> dict[str, object]:
     return check
 
 
-async def test_kafka_away_delays_events_and_loses_none(
+async def test_kafka_outage_delays_events_without_loss(
     folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
     """Without Kafka calls succeed, the lag rises and the log says why; once it is back, all events are published."""
@@ -247,10 +247,10 @@ async def test_kafka_away_delays_events_and_loses_none(
     assert [name for _, name in memory_changes(deduplicated(events))] == names
 
 
-async def test_a_frozen_kafka_holds_up_nothing_and_nothing_is_told_out_of_order(
+async def test_frozen_kafka_does_not_block_calls_or_reorder_events(
     folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
-    """Kafka accepts connections but answers none for longer than the relay waits; events still arrive in order."""
+    """Kafka accepts connections but answers none for longer than the publisher waits; events still arrive in order."""
     with service(folder, event_settings) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("frozen")) as client:
@@ -273,7 +273,7 @@ async def test_a_frozen_kafka_holds_up_nothing_and_nothing_is_told_out_of_order(
     assert [name for _, name in memory_changes(deduplicated(events))] == names
 
 
-async def test_two_processes_tell_once_and_the_second_takes_over(
+async def test_only_leader_publishes_and_standby_process_takes_over(
     folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
     with service(folder, event_settings) as first:
@@ -302,7 +302,7 @@ async def test_two_processes_tell_once_and_the_second_takes_over(
     assert [name for _, name in memory_changes(deduplicated(events))] == names
 
 
-async def test_postgresql_killed_and_begun_again_under_the_relay(
+async def test_publisher_survives_postgresql_kill(
     folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
     with postgres_server(folder / "events-killed") as server:
@@ -327,7 +327,7 @@ async def test_postgresql_killed_and_begun_again_under_the_relay(
     assert [name for _, name in memory_changes(deduplicated(events))] == names
 
 
-async def test_a_deleted_namespace_is_told_as_such_and_one_made_anew_has_another_epoch(
+async def test_deleted_namespace_event_is_published_and_recreation_has_new_epoch(
     folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
     with service(folder, event_settings) as running:
@@ -351,7 +351,7 @@ async def test_a_deleted_namespace_is_told_as_such_and_one_made_anew_has_another
     assert events[1]["sequence"] > events[0]["sequence"]
 
 
-async def test_kafka_with_tls_and_a_password(
+async def test_kafka_with_tls_and_password(
     folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
     secured = {
@@ -377,7 +377,7 @@ async def test_kafka_with_tls_and_a_password(
     [({"events__sasl_password": "sesame"}, "uthentication failed"), ({"events__ca_file": None}, "certificate")],
     ids=["password", "authority"],
 )
-async def test_a_kafka_that_does_not_let_us_in_is_told_without_the_password(
+async def test_kafka_authentication_failure_is_reported_without_password(
     folder: Path, event_settings: dict[str, object], log: Kafka, wrong: dict[str, object], reason: str
 ) -> None:
     secured = {
@@ -395,10 +395,8 @@ async def test_a_kafka_that_does_not_let_us_in_is_told_without_the_password(
         assert "sesame" not in running.log.read_text()
 
 
-async def test_a_renewed_authority_and_a_rotated_password_of_kafka_are_followed(
-    log: Kafka, topic: str, tmp_path: Path
-) -> None:
-    """By the health check within a probe, by the publisher with its next attempt, without a restart."""
+async def test_renewed_kafka_ca_and_rotated_password_are_reloaded(log: Kafka, topic: str, tmp_path: Path) -> None:
+    """The health check reloads them within a probe, the publisher with its next attempt, without a restart."""
     stranger = CertificateAuthority.create(tmp_path / "stranger")
     trusted = tmp_path / "trusted.crt"
     trusted.write_text(stranger.certificate.read_text())
@@ -431,10 +429,8 @@ async def test_a_renewed_authority_and_a_rotated_password_of_kafka_are_followed(
         await publisher.close()
 
 
-async def test_changed_authorities_and_passwords_are_followed_by_a_publisher_that_did_not_fail(
-    log: Kafka, topic: str, tmp_path: Path
-) -> None:
-    """A withdrawn authority is not trusted any longer; a file that is no PEM leaves the former producer in use."""
+async def test_running_publisher_reloads_changed_ca_and_password(log: Kafka, topic: str, tmp_path: Path) -> None:
+    """A withdrawn authority is not trusted any longer; an invalid PEM file keeps the previous producer in use."""
     trusted = tmp_path / "trusted.crt"
     trusted.write_text(log.ca_file.read_text())
     now = EventsSettings(
@@ -463,7 +459,7 @@ async def test_changed_authorities_and_passwords_are_followed_by_a_publisher_tha
         await publisher.close()
 
 
-async def test_no_setting_of_kafka_but_user_and_password_is_followed(log: Kafka, topic: str) -> None:
+async def test_other_kafka_settings_are_not_reloaded(log: Kafka, topic: str) -> None:
     """Events stay in one topic, and the health check reports on it, although another one is configured meanwhile."""
     cursor = OutboxCursor(TenantId(UUID(int=7)), 3, NamespaceName("notes"), "e1", FEED_START)
     deletion = build_deletion_event("/somabrain", cursor, datetime.now(UTC))
@@ -480,7 +476,7 @@ async def test_no_setting_of_kafka_but_user_and_password_is_followed(log: Kafka,
         await publisher.close()
 
 
-async def test_a_topic_that_is_not_there_is_named_in_the_log(
+async def test_missing_kafka_topic_is_named_in_the_log(
     folder: Path, event_settings: dict[str, object], idp: Issuer
 ) -> None:
     with service(folder, {**event_settings, "events__topic": "nowhere"}) as running:
@@ -492,7 +488,7 @@ async def test_a_topic_that_is_not_there_is_named_in_the_log(
         until(lambda: "topic nowhere" in str(kafka_check(running)), "/healthz names it, too")
 
 
-async def test_the_example_prints_each_change_once_also_when_it_is_begun_again(
+async def test_example_consumer_deduplicates_after_restart(
     folder: Path,
     event_settings: dict[str, object],
     database: Clone,
@@ -501,7 +497,7 @@ async def test_the_example_prints_each_change_once_also_when_it_is_begun_again(
     idp: Issuer,
     tmp_path: Path,
 ) -> None:
-    """The example prints each change once, although the relay's record is deleted and events are published twice."""
+    """The example prints each change once, although the publisher's record is deleted and events are repeated."""
     program = [sys.executable, "examples/consume_events.py", log.bootstrap, topic, str(tmp_path / "place.json")]
     printed = tmp_path / "printed"
 

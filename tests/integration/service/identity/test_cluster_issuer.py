@@ -75,7 +75,7 @@ def auth(api: ApiServer, tmp_path: Path) -> AuthSettings:
     return AuthSettings(issuer=api.issuer, jwks_url=api.jwks_url, jwks_ca_file=api.ca_file, jwks_token_file=own)
 
 
-async def test_the_tenant_is_the_callers_kubernetes_namespace(api: ApiServer, auth: AuthSettings) -> None:
+async def test_tenant_is_the_kubernetes_namespace_of_the_caller(api: ApiServer, auth: AuthSettings) -> None:
     async with open_authenticator(auth, "0.0.0.0") as authenticate:
         identity = await authenticate.identify(token(api, "agents", "agent", "somabrain"))
     assert identity.tenant == "agents"
@@ -84,7 +84,7 @@ async def test_the_tenant_is_the_callers_kubernetes_namespace(api: ApiServer, au
     assert identity.scopes is None
 
 
-async def test_a_token_for_another_audience_is_refused(api: ApiServer, auth: AuthSettings) -> None:
+async def test_token_for_another_audience_is_refused(api: ApiServer, auth: AuthSettings) -> None:
     """The pod's default token, which is meant for the API and not for us, is refused."""
     async with open_authenticator(auth, "0.0.0.0") as authenticate:
         with pytest.raises(Unauthenticated) as caught:
@@ -92,7 +92,7 @@ async def test_a_token_for_another_audience_is_refused(api: ApiServer, auth: Aut
     assert caught.value.cause == "wrong_audience"
 
 
-async def test_keys_that_may_not_be_read_let_nobody_in(api: ApiServer, auth: AuthSettings) -> None:
+async def test_unreadable_issuer_keys_authenticate_nobody(api: ApiServer, auth: AuthSettings) -> None:
     """Without a token bound to issuer discovery the API answers 403 for its keys, and no caller is authenticated."""
     without = auth.model_copy(update={"jwks_token_file": None})
     async with open_authenticator(without, "0.0.0.0") as authenticate:
@@ -100,7 +100,7 @@ async def test_keys_that_may_not_be_read_let_nobody_in(api: ApiServer, auth: Aut
             await authenticate.identify(token(api, "agents", "agent", "somabrain"))
 
 
-async def test_two_namespaces_of_the_cluster_are_two_tenants(
+async def test_service_accounts_of_two_namespaces_are_isolated_tenants(
     api: ApiServer, auth: AuthSettings, settings: dict[str, object], folder: Path
 ) -> None:
     """Over gRPC, a service account cannot see what one of another namespace stored under the same name."""

@@ -49,7 +49,7 @@ async def refusal(authenticate: Authenticator, token: str | None) -> str:
     return caught.value.cause
 
 
-async def test_a_good_token_is_its_tenant(idp: Issuer) -> None:
+async def test_valid_token_identifies_its_tenant(idp: Issuer) -> None:
     async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         identity = await authenticate.identify(idp.token("a"))
     assert (identity.subject, identity.tenant, identity.issuer, identity.scopes) == ("agent-of-a", "a", idp.url, None)
@@ -89,13 +89,13 @@ REFUSED: dict[str, Callable[[Issuer], str | None]] = {
 
 
 @pytest.mark.parametrize("cause", REFUSED)
-async def test_a_token_that_is_not_good_is_refused_for_its_cause(idp: Issuer, cause: str) -> None:
+async def test_invalid_token_is_refused_with_its_cause(idp: Issuer, cause: str) -> None:
     async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         assert await refusal(authenticate, REFUSED[cause](idp)) == cause
 
 
 @pytest.mark.parametrize("algorithm", [[], {}, 7, None, "RS257"])
-async def test_whatever_a_header_says_is_answered(idp: Issuer, algorithm: object) -> None:
+async def test_malformed_token_header_is_refused(idp: Issuer, algorithm: object) -> None:
     _, body, signature = idp.token().split(".")
     odd = encoded(json.dumps({"alg": algorithm, "kid": "k1"}).encode())
     async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
@@ -103,7 +103,7 @@ async def test_whatever_a_header_says_is_answered(idp: Issuer, algorithm: object
 
 
 @pytest.mark.parametrize(("kind", "let_in"), [("at+jwt", True), ("JWT", True), ("logout+jwt", False), (["JWT"], False)])
-async def test_a_token_of_another_type_is_refused(idp: Issuer, kind: object, let_in: bool) -> None:
+async def test_token_type_other_than_access_token_is_refused(idp: Issuer, kind: object, let_in: bool) -> None:
     """Only access tokens are accepted: logout tokens, too, have the issuer's signature (RFC 8725, 3.11)."""
     now = time.time()
     claims = {"iss": idp.url, "aud": AUDIENCE, "sub": "x", "exp": now + 60, "tenant": "a"}
@@ -117,7 +117,7 @@ async def test_a_token_of_another_type_is_refused(idp: Issuer, kind: object, let
 
 
 @pytest.mark.parametrize("forge", [unsigned, confused])
-async def test_an_algorithm_that_is_not_allowed_is_refused(idp: Issuer, forge: Callable[[Issuer], str]) -> None:
+async def test_disallowed_algorithm_is_refused(idp: Issuer, forge: Callable[[Issuer], str]) -> None:
     async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         assert await refusal(authenticate, forge(idp)) == "wrong_algorithm"
 
@@ -131,7 +131,7 @@ DEEP = with_header("[" * 5_000 + "]" * 5_000)
 
 
 @pytest.mark.parametrize("token", ["x" * 20_000, "a.b.c", "..", "\ud800", "é.é.é", "", DEEP])
-async def test_garbage_is_malformed(idp: Issuer, token: str) -> None:
+async def test_garbage_token_is_malformed(idp: Issuer, token: str) -> None:
     async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         assert await refusal(authenticate, token) == "malformed"
 
@@ -140,12 +140,12 @@ async def test_garbage_is_malformed(idp: Issuer, token: str) -> None:
     ("claim", "scopes"),
     [("r w", {"r", "w"}), (["r", "w"], {"r", "w"}), (None, set()), (7, set()), (["r", 7], {"r"})],
 )
-async def test_scopes_are_a_list_or_a_string_or_none_held(idp: Issuer, claim: object, scopes: set[str]) -> None:
+async def test_scope_claim_may_be_a_list_a_string_or_absent(idp: Issuer, claim: object, scopes: set[str]) -> None:
     async with open_authenticator(settings(idp, scope_claim="/scope"), "0.0.0.0") as authenticate:
         assert (await authenticate.identify(idp.token(scope=claim))).scopes == frozenset(scopes)
 
 
-async def test_an_issuer_that_is_gone_lets_nobody_in(idp: Issuer) -> None:
+async def test_unreachable_issuer_authenticates_nobody(idp: Issuer) -> None:
     nobody = settings(idp, jwks_url="http://127.0.0.1:1/keys")
     async with open_authenticator(nobody, "0.0.0.0") as authenticate:
         for _ in range(2):
@@ -153,7 +153,7 @@ async def test_an_issuer_that_is_gone_lets_nobody_in(idp: Issuer) -> None:
                 await authenticate.identify(idp.token())
 
 
-async def test_a_checked_token_is_believed_for_its_time_and_no_longer(idp: Issuer) -> None:
+async def test_cached_token_is_refused_after_key_withdrawal_and_cache_expiry(idp: Issuer) -> None:
     """Once the issuer withdraws its key, a token that was accepted before is refused when the cached keys expire."""
     async with open_authenticator(settings(idp, cache_s=1.5), "0.0.0.0") as authenticate:
         token = idp.token()
@@ -164,7 +164,7 @@ async def test_a_checked_token_is_believed_for_its_time_and_no_longer(idp: Issue
         assert await refusal(authenticate, token) == "unknown_key"
 
 
-async def test_a_token_is_never_believed_past_its_end(idp: Issuer) -> None:
+async def test_cached_token_is_refused_after_its_expiry(idp: Issuer) -> None:
     async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         token = idp.token(life_s=1)
         await authenticate.identify(token)
@@ -172,7 +172,7 @@ async def test_a_token_is_never_believed_past_its_end(idp: Issuer) -> None:
         assert await refusal(authenticate, token) == "expired"
 
 
-async def test_a_new_key_is_found_when_a_token_names_it(idp: Issuer) -> None:
+async def test_unknown_key_id_triggers_jwks_refresh(idp: Issuer) -> None:
     async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         await authenticate.identify(idp.token())
         idp.published["k2"] = new_key()
@@ -180,20 +180,20 @@ async def test_a_new_key_is_found_when_a_token_names_it(idp: Issuer) -> None:
         assert (await authenticate.identify(idp.token("b", kid="k2"))).tenant == "b"
 
 
-async def test_made_up_keys_are_no_load_on_the_issuer(idp: Issuer) -> None:
+async def test_invented_key_ids_do_not_load_the_issuer(idp: Issuer) -> None:
     async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         for number in range(200):
             await refusal(authenticate, idp.token(kid=f"made-up-{number}", key=idp.published["k1"]))
     assert idp.fetches <= 3
 
 
-async def test_many_first_calls_read_the_keys_once(idp: Issuer) -> None:
+async def test_concurrent_first_calls_fetch_jwks_once(idp: Issuer) -> None:
     async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         await asyncio.gather(*(authenticate.identify(idp.token(f"t{number}")) for number in range(50)))
     assert idp.fetches == 1
 
 
-async def test_the_token_for_the_keys_is_read_again_at_each_fetch(idp: Issuer, tmp_path: Path) -> None:
+async def test_jwks_bearer_token_file_is_reread_for_each_fetch(idp: Issuer, tmp_path: Path) -> None:
     own = tmp_path / "token"
     own.write_text("first\n")
     async with open_authenticator(settings(idp, jwks_token_file=own), "0.0.0.0") as authenticate:
@@ -205,7 +205,7 @@ async def test_the_token_for_the_keys_is_read_again_at_each_fetch(idp: Issuer, t
         assert idp.bearer == "Bearer second"
 
 
-async def test_a_certificate_bundle_that_is_none_stops_the_start(idp: Issuer, tmp_path: Path) -> None:
+async def test_invalid_ca_bundle_fails_startup(idp: Issuer, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("no certificate")
     with pytest.raises(ConfigurationError, match=r"auth\.jwks_ca_file"):
         async with open_authenticator(settings(idp, jwks_ca_file=tmp_path / "ca.pem"), "0.0.0.0"):
@@ -216,7 +216,7 @@ def health(authenticate: Authenticator) -> HealthCheck:
     return authenticate.checks()["issuer"]()
 
 
-async def test_a_renewed_authority_of_the_issuer_is_followed_without_a_restart(tmp_path: Path) -> None:
+async def test_renewed_issuer_ca_is_reloaded(tmp_path: Path) -> None:
     """Once the file has both authorities, the keys are read whichever of them signed the issuer's certificate."""
     renewed = RenewedIssuer(tmp_path)
     with issuer(renewed.tls) as idp:
@@ -242,7 +242,7 @@ async def test_a_renewed_authority_of_the_issuer_is_followed_without_a_restart(t
                 await authenticate.identify(idp.token("d"))
 
 
-async def test_a_file_of_authorities_that_is_being_written_leaves_the_former_ones_in_use(tmp_path: Path) -> None:
+async def test_partially_written_ca_file_keeps_previous_ca(tmp_path: Path) -> None:
     renewed = RenewedIssuer(tmp_path)
     with issuer(renewed.tls) as idp:
         chosen = settings(idp, jwks_ca_file=renewed.ca_file, cache_s=0)
@@ -257,8 +257,8 @@ async def test_a_file_of_authorities_that_is_being_written_leaves_the_former_one
             await authenticate.identify(idp.token("gone"))
 
 
-async def test_the_issuer_is_probed_without_callers(idp: Issuer) -> None:
-    """The health check says whether the keys can be read before the first caller finds out."""
+async def test_health_check_probes_issuer_without_callers(idp: Issuer) -> None:
+    """The health check reports whether the keys can be read before the first caller is affected."""
     async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         assert "not been queried" in health(authenticate).reason
         watching = asyncio.create_task(authenticate.watch())
@@ -267,8 +267,8 @@ async def test_the_issuer_is_probed_without_callers(idp: Issuer) -> None:
     assert idp.fetches == 1
 
 
-async def test_keys_that_cannot_be_parsed_are_told_and_read_again(idp: Issuer) -> None:
-    """A JWK set that is nested too deeply ends neither a call nor the probes; once it is right, tokens are accepted."""
+async def test_unparsable_jwks_is_reported_and_fetched_again(idp: Issuer) -> None:
+    """A JWK set that is nested too deeply ends neither a call nor the probes; once it is valid, tokens are accepted."""
     body = NESTED.encode()
 
     async def answer(_: web.Request) -> web.Response:
@@ -290,16 +290,16 @@ async def test_keys_that_cannot_be_parsed_are_told_and_read_again(idp: Issuer) -
 
 
 @pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
-async def test_a_signed_number_that_is_no_time_is_malformed(idp: Issuer, name: str) -> None:
-    """Integers of any length and infinity are JSON for Python's parser, and no time."""
+async def test_invalid_numeric_claim_is_malformed(idp: Issuer, name: str) -> None:
+    """Integers of any length and infinity are JSON for Python's parser, but not a valid time."""
     async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         for number in (10**400, float("inf")):
             with pytest.raises(Unauthenticated):
                 await authenticate.identify(idp.token(**{name: number}))  # type: ignore[arg-type]
 
 
-async def test_callers_who_wait_for_a_silent_issuer_wait_once(idp: Issuer) -> None:
-    """They share one attempt: an issuer that does not answer costs each of them one time-out, not one after another."""
+async def test_concurrent_callers_share_the_timeout_of_a_silent_issuer(idp: Issuer) -> None:
+    """They share one attempt: an issuer that does not answer costs each of them one timeout, not one after another."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silently = settings(idp, jwks_url=f"http://127.0.0.1:{silent.getsockname()[1]}/keys")
         async with open_authenticator(silently, "0.0.0.0") as authenticate:

@@ -74,7 +74,7 @@ def listening() -> Iterator[Endpoint]:
             self.wfile.write(running.body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class' name
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     running = Endpoint(f"http://127.0.0.1:{server.server_port}")
@@ -120,7 +120,7 @@ async def refusal(authenticate: Authenticator, token: str = "opaque") -> str:
     return caught.value.cause
 
 
-async def test_it_is_asked_as_our_client_and_its_answer_is_an_identity(endpoint: Endpoint) -> None:
+async def test_introspection_authenticates_as_client_and_returns_identity(endpoint: Endpoint) -> None:
     async with open_authenticator(settings(endpoint, scope_claim="/scope"), "0.0.0.0") as authenticate:
         identity = await authenticate.identify("opaque")
     assert (identity.subject, identity.tenant, identity.issuer) == ("agent", "a", ISSUER)
@@ -150,7 +150,7 @@ async def test_it_is_asked_as_our_client_and_its_answer_is_an_identity(endpoint:
         ({"token_type": "DPoP"}, "wrong_type"),
     ],
 )
-async def test_what_is_active_for_somebody_else_is_refused(
+async def test_active_token_with_invalid_claims_is_refused(
     endpoint: Endpoint, changes: dict[str, object], cause: str
 ) -> None:
     endpoint.respond_with(active(**changes))
@@ -159,7 +159,7 @@ async def test_what_is_active_for_somebody_else_is_refused(
 
 
 @pytest.mark.parametrize("status", [204, 302, 307, 401, 403, 404, 429, 500, 503])
-async def test_what_is_no_answer_lets_nobody_in_and_is_asked_again(endpoint: Endpoint, status: int) -> None:
+async def test_unexpected_introspection_status_admits_nobody_and_is_retried(endpoint: Endpoint, status: int) -> None:
     """No such status authenticates or refuses a caller, not even a refusal of our own client; the next call retries."""
     with listening() as elsewhere:
         elsewhere.respond_with(active())
@@ -176,7 +176,7 @@ async def test_what_is_no_answer_lets_nobody_in_and_is_asked_again(endpoint: End
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b"{}", b'{"active": "true"}', b'{"active": 1}', b"\xff", NESTED.encode()]
 )
-async def test_a_body_that_says_nothing_lets_nobody_in(endpoint: Endpoint, body: bytes) -> None:
+async def test_invalid_introspection_body_admits_nobody(endpoint: Endpoint, body: bytes) -> None:
     endpoint.body = body
     async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
         with pytest.raises(Unavailable):
@@ -184,8 +184,8 @@ async def test_a_body_that_says_nothing_lets_nobody_in(endpoint: Endpoint, body:
 
 
 @pytest.mark.parametrize("code", ["invalid_client", "unauthorized_client"])
-async def test_a_refusal_of_our_client_is_no_refusal_of_the_token(endpoint: Endpoint, code: str) -> None:
-    """A status of 400 may refuse our own credentials (RFC 6749, 5.2): the caller is to try again, with this token."""
+async def test_rejected_client_credentials_do_not_refuse_the_token(endpoint: Endpoint, code: str) -> None:
+    """A status of 400 may refuse our own credentials (RFC 6749, 5.2): the caller is told to retry with this token."""
     endpoint.status, endpoint.body = 400, json.dumps({"error": code}).encode()
     async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
         with pytest.raises(Unavailable):
@@ -196,8 +196,8 @@ async def test_a_refusal_of_our_client_is_no_refusal_of_the_token(endpoint: Endp
         assert authenticate.checks()["issuer"]().ok
 
 
-async def test_a_rotated_secret_of_our_client_is_read_again(endpoint: Endpoint) -> None:
-    """A refusal makes us send the secret as it is now; the caller does not notice."""
+async def test_rotated_client_secret_is_reread(endpoint: Endpoint) -> None:
+    """A refusal makes the service send the current secret; the caller is not affected."""
     endpoint.secret = "new"
     before, after = (
         settings(
@@ -219,10 +219,8 @@ async def test_a_rotated_secret_of_our_client_is_read_again(endpoint: Endpoint) 
 
 
 @pytest.mark.parametrize("missing", ["client_id", "client_secret"])
-async def test_a_rotated_secret_that_is_incomplete_leaves_the_refusal_as_it_was(
-    endpoint: Endpoint, missing: str
-) -> None:
-    """The health check has the refusal, and callers are to try again; once the secret is complete it is used."""
+async def test_incomplete_rotated_client_secret_keeps_the_error(endpoint: Endpoint, missing: str) -> None:
+    """The health check has the refusal, and callers are told to retry; once the secret is complete it is used."""
     before = settings(endpoint)
     incomplete = before.introspection.model_copy(update={missing: None})
     now = before.model_copy(update={"introspection": incomplete})
@@ -238,8 +236,8 @@ async def test_a_rotated_secret_that_is_incomplete_leaves_the_refusal_as_it_was(
         assert verifier.last_check().ok
 
 
-async def test_the_identity_service_is_probed_without_callers(endpoint: Endpoint) -> None:
-    """The health check says whether it answers, and refuses our client, before the first caller finds out."""
+async def test_health_check_probes_identity_service_without_callers(endpoint: Endpoint) -> None:
+    """The health check reports a failing identity service and a refused client before the first caller is affected."""
     endpoint.respond_with({"active": False})
     async with IntrospectionVerifier(settings(endpoint)) as verifier:
         assert not verifier.last_check().ok
@@ -253,14 +251,14 @@ async def test_the_identity_service_is_probed_without_callers(endpoint: Endpoint
         assert "answered 401" in verifier.last_check().reason
 
 
-async def test_silence_is_unavailable_within_its_time(endpoint: Endpoint) -> None:
+async def test_silent_identity_service_times_out_as_unavailable(endpoint: Endpoint) -> None:
     endpoint.wait_s = 2
     async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
         with pytest.raises(Unavailable):
             await authenticate.identify("opaque")
 
 
-async def test_a_token_that_many_calls_bring_at_once_is_asked_about_once(endpoint: Endpoint) -> None:
+async def test_concurrent_calls_introspect_a_token_once(endpoint: Endpoint) -> None:
     endpoint.wait_s = 0.1
     async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
         await asyncio.gather(*(authenticate.identify("opaque") for _ in range(200)))
@@ -273,7 +271,7 @@ async def test_a_token_that_many_calls_bring_at_once_is_asked_about_once(endpoin
         assert len(endpoint.requests) == 2
 
 
-async def test_answers_and_refusals_are_believed_for_their_time_and_no_longer(endpoint: Endpoint) -> None:
+async def test_introspection_results_are_cached_for_their_ttl(endpoint: Endpoint) -> None:
     chosen = settings(endpoint, cache_s=0.5, refusal_cache_s=0.5)
     async with open_authenticator(chosen, "0.0.0.0") as authenticate:
         await authenticate.identify("opaque")
@@ -287,7 +285,7 @@ async def test_answers_and_refusals_are_believed_for_their_time_and_no_longer(en
         assert (await authenticate.identify("opaque")).tenant == "a"
 
 
-async def test_an_answer_is_never_believed_past_the_tokens_end(endpoint: Endpoint) -> None:
+async def test_cached_introspection_ends_at_token_expiry(endpoint: Endpoint) -> None:
     endpoint.respond_with(active(exp=time.time() + 0.5))
     async with open_authenticator(settings(endpoint, leeway_s=0), "0.0.0.0") as authenticate:
         await authenticate.identify("opaque")
@@ -296,7 +294,7 @@ async def test_an_answer_is_never_believed_past_the_tokens_end(endpoint: Endpoin
         assert len(endpoint.requests) == 2
 
 
-async def test_made_up_tokens_push_no_good_one_out_of_what_is_kept(endpoint: Endpoint) -> None:
+async def test_invalid_tokens_do_not_evict_cached_valid_tokens(endpoint: Endpoint) -> None:
     chosen = settings(endpoint)
     async with IntrospectionVerifier(chosen) as verifier:
         authenticate = TokenAuthenticator(chosen, verifier, max_cached_tokens=100)
@@ -308,7 +306,7 @@ async def test_made_up_tokens_push_no_good_one_out_of_what_is_kept(endpoint: End
         assert len(endpoint.requests) == 301
 
 
-async def test_nobody_asks_without_a_client_of_its_own(endpoint: Endpoint) -> None:
+async def test_introspection_requires_client_credentials(endpoint: Endpoint) -> None:
     chosen = settings(endpoint, introspection={"address": endpoint.address})
     with pytest.raises(ConfigurationError, match=r"auth\.introspection: client_id and client_secret are required"):
         async with open_authenticator(chosen, "0.0.0.0"):

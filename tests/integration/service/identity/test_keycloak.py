@@ -80,7 +80,7 @@ async def names(running: ServiceProcess, token: str | None) -> list[str]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_tenant_and_scopes_are_what_the_token_says(
+async def test_tenant_and_scopes_come_from_token_claims(
     brains: dict[str, ServiceProcess], central: Keycloak, mode: str
 ) -> None:
     """Two tenants do not see each other, and a token with only the read scope cannot write."""
@@ -158,7 +158,7 @@ async def refused(running: ServiceProcess, token: str | None, cause: str) -> Non
 
 @pytest.mark.parametrize("kind", REFUSED)
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_token_that_is_not_good_is_unauthenticated(
+async def test_invalid_token_is_unauthenticated(
     brains: dict[str, ServiceProcess], central: Keycloak, mode: str, kind: str
 ) -> None:
     make, *causes = REFUSED[kind]
@@ -166,7 +166,7 @@ async def test_a_token_that_is_not_good_is_unauthenticated(
 
 
 @pytest.mark.parametrize(("mode", "cause"), [("introspection", "inactive"), ("jwt", "expired")])
-async def test_a_token_ends_with_its_exp_however_long_answers_are_kept(
+async def test_token_is_refused_after_exp_despite_caching(
     central: Keycloak, settings: dict[str, object], folder: Path, mode: str, cause: str
 ) -> None:
     with service(folder, knowing(central, mode, settings, auth__cache_s=60)) as running:
@@ -177,7 +177,7 @@ async def test_a_token_ends_with_its_exp_however_long_answers_are_kept(
         await refused(running, token, cause)
 
 
-async def test_a_revoked_token_is_refused_once_the_answers_life_is_over(
+async def test_revoked_token_is_refused_after_cache_expiry(
     brains: dict[str, ServiceProcess], central: Keycloak
 ) -> None:
     running, token = brains["introspection"], central.token("a-admin")
@@ -188,7 +188,7 @@ async def test_a_revoked_token_is_refused_once_the_answers_life_is_over(
     await refused(running, token, "inactive")
 
 
-async def test_a_revoked_token_that_was_never_seen_is_refused_at_once(
+async def test_revoked_uncached_token_is_refused_immediately(
     brains: dict[str, ServiceProcess], central: Keycloak
 ) -> None:
     token = central.token("a-admin")
@@ -196,9 +196,7 @@ async def test_a_revoked_token_that_was_never_seen_is_refused_at_once(
     await refused(brains["introspection"], token, "inactive")
 
 
-async def test_a_token_by_a_new_key_is_known_and_one_by_the_old_key_still_is(
-    brains: dict[str, ServiceProcess], central: Keycloak
-) -> None:
+async def test_key_rotation_accepts_new_and_previous_keys(brains: dict[str, ServiceProcess], central: Keycloak) -> None:
     running, before = brains["jwt"], central.token("a-admin")
     await names(running, before)
     central.rotate_keys()
@@ -211,7 +209,7 @@ async def test_a_token_by_a_new_key_is_known_and_one_by_the_old_key_still_is(
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("outage", ["frozen", "stopped"])
-async def test_nobody_is_let_in_past_the_answers_life_while_keycloak_is_gone_and_all_are_once_it_is_back(
+async def test_keycloak_outage_refuses_callers_after_cache_expiry_until_recovery(
     brains: dict[str, ServiceProcess], central: Keycloak, outage: str, mode: str
 ) -> None:
     running = brains[mode]
@@ -240,7 +238,7 @@ async def test_nobody_is_let_in_past_the_answers_life_while_keycloak_is_gone_and
         await anext(patient.list_namespaces(), None)
 
 
-async def test_a_service_that_keycloak_does_not_know_lets_nobody_in_and_says_why(
+async def test_unknown_client_authenticates_nobody_and_cause_is_logged(
     central: Keycloak, settings: dict[str, object], folder: Path
 ) -> None:
     """The log has the reason, but neither the secret nor the token."""
@@ -256,7 +254,7 @@ async def test_a_service_that_keycloak_does_not_know_lets_nobody_in_and_says_why
     assert token not in log
 
 
-async def test_a_client_gets_tokens_by_itself_and_renews_them_before_they_end(
+async def test_client_fetches_and_renews_tokens_before_expiry(
     brains: dict[str, ServiceProcess], central: Keycloak
 ) -> None:
     """With tokens that live three seconds no call fails, and a revoked token is replaced."""
@@ -276,7 +274,7 @@ async def test_a_client_gets_tokens_by_itself_and_renews_them_before_they_end(
         assert await lasting() != revoked
 
 
-async def test_a_client_whose_secret_is_wrong_says_so_and_not_the_secret(
+async def test_client_secret_error_names_cause_without_the_secret(
     brains: dict[str, ServiceProcess], central: Keycloak, tmp_path: Path
 ) -> None:
     """The error names the cause but not the secret, which is in a file, also when nobody answers at the URL."""
@@ -293,7 +291,7 @@ async def test_a_client_whose_secret_is_wrong_says_so_and_not_the_secret(
         assert "open-sesame" not in str(caught.value)
 
 
-def test_no_token_and_no_secret_was_logged(brains: dict[str, ServiceProcess]) -> None:
+def test_logs_contain_no_token_or_secret(brains: dict[str, ServiceProcess]) -> None:
     """After all tests above, no log has the secret or `eyJ`, with which every token of Keycloak begins."""
     for running in brains.values():
         log = running.log.read_text()

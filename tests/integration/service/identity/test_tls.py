@@ -98,7 +98,7 @@ def mutual(
         yield running, directory
 
 
-async def test_a_new_certificate_is_served_without_a_restart_and_a_call_in_between(
+async def test_renewed_certificate_is_served_without_restart(
     mutual: tuple[ServiceProcess, Path], authority: CertificateAuthority, idp: Issuer
 ) -> None:
     """Open connections continue, and new ones get the new certificate."""
@@ -125,7 +125,7 @@ async def test_a_new_certificate_is_served_without_a_restart_and_a_call_in_betwe
 
 
 @pytest.mark.parametrize("wrong", ["another's key", "no certificate", "gone"])
-def test_a_new_certificate_that_does_not_fit_leaves_the_old_one_and_is_said(
+def test_mismatched_new_certificate_keeps_the_old_one_and_is_logged(
     mutual: tuple[ServiceProcess, Path], authority: CertificateAuthority, wrong: str
 ) -> None:
     running, directory = mutual
@@ -145,7 +145,7 @@ def test_a_new_certificate_that_does_not_fit_leaves_the_old_one_and_is_said(
     until(lambda: served(running, authority) == second, "the second is served", RELOAD_TIMEOUT_S)
 
 
-async def test_a_stranger_is_refused_in_the_handshake(
+async def test_client_without_trusted_certificate_fails_the_handshake(
     mutual: tuple[ServiceProcess, Path], authority: CertificateAuthority, strangers: CertificateAuthority, idp: Issuer
 ) -> None:
     """A client without a certificate, with a foreign one, or in plain text reaches no handler with any token."""
@@ -162,7 +162,7 @@ async def test_a_stranger_is_refused_in_the_handshake(
     assert 'grpc_method="CreateNamespace"' in running.get("/metrics")[1]
 
 
-async def test_new_authorities_of_clients_are_followed_as_well(
+async def test_renewed_client_ca_is_reloaded(
     mutual: tuple[ServiceProcess, Path], authority: CertificateAuthority, strangers: CertificateAuthority, idp: Issuer
 ) -> None:
     running, directory = mutual
@@ -182,7 +182,7 @@ async def test_new_authorities_of_clients_are_followed_as_well(
     assert not await may(ours(authority, certificate=True))
 
 
-async def test_without_an_authority_of_clients_the_server_alone_shows_a_certificate(
+async def test_without_client_ca_no_client_certificate_is_required(
     folder: Path,
     tmp_path: Path,
     settings: dict[str, object],
@@ -190,7 +190,7 @@ async def test_without_an_authority_of_clients_the_server_alone_shows_a_certific
     strangers: CertificateAuthority,
     idp: Issuer,
 ) -> None:
-    """Clients need no certificate then, not even the command; one that trusts another authority does not connect."""
+    """Clients, including the command line, need no certificate; one that trusts another authority does not connect."""
     directory = tmp_path / "tls"
     install(authority, "first", directory)
     with service(folder, {**settings, **tls_settings(directory, mutual=False)}) as running:
@@ -219,7 +219,7 @@ async def test_without_an_authority_of_clients_the_server_alone_shows_a_certific
         assert (done.returncode, done.stdout) == (0, b"namespaces/tls\n"), done.stderr
 
 
-def test_a_certificate_that_does_not_fit_at_the_start_is_said(
+def test_invalid_certificate_fails_startup_with_a_message(
     tmp_path: Path, settings: dict[str, object], authority: CertificateAuthority
 ) -> None:
     directory = tmp_path / "tls"
@@ -230,7 +230,7 @@ def test_a_certificate_that_does_not_fit_at_the_start_is_said(
     assert "Traceback" not in done.stderr
 
 
-async def test_reflection_and_health_are_served_over_tls_as_well(
+async def test_reflection_and_health_are_served_over_tls(
     mutual: tuple[ServiceProcess, Path], authority: CertificateAuthority
 ) -> None:
     from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -252,7 +252,7 @@ async def until_issuer_is(running: ServiceProcess, status: str) -> dict[str, obj
     return issuer_health(running)[1]
 
 
-async def test_the_service_follows_a_renewed_authority_and_says_when_the_issuer_cannot_be_read(
+async def test_renewed_issuer_ca_is_reloaded_and_issuer_failure_reported(
     folder: Path, tmp_path: Path, settings: dict[str, object]
 ) -> None:
     """Without a restart; meanwhile it is degraded and says why, and stays ready for callers that are cached."""

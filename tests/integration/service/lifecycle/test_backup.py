@@ -49,7 +49,7 @@ def restore(dump: Path, into: Clone) -> None:
     execute(into, "pg_restore", "--exit-on-error", f"--dbname={into.superuser_dsn}", str(dump))
 
 
-async def test_after_a_restore_nothing_from_before_is_believed(
+async def test_restore_invalidates_earlier_cursors_and_tokens(
     folder: Path, settings: dict[str, object], database: Clone, restored: Clone, idp: Issuer, tmp_path: Path
 ) -> None:
     """Cursors and tokens from before a restore are refused, also once the namespace has as many versions as before.
@@ -92,7 +92,7 @@ async def test_after_a_restore_nothing_from_before_is_believed(
             assert [change.name for change in new_changes if isinstance(change, Change)] == written
 
 
-async def test_a_copied_folder_of_the_embedded_service_begins_a_new_epoch(own_folder: Path, folder: Path) -> None:
+async def test_copied_embedded_data_dir_starts_a_new_epoch(own_folder: Path, folder: Path) -> None:
     data, copy = own_folder / "kept", own_folder / "kept-copy"
     with service(folder, EMBEDDED, "serve", "--embedded", "--data-dir", str(data)) as running:
         running.wait_until_ready()

@@ -1,4 +1,4 @@
-"""Processes whose clocks differ use one: the database's decides what has expired, and in which order writes are."""
+"""Processes with different clocks use one: the database's clock decides what has expired, and the order of writes."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ async def clients(services: Pair) -> AsyncIterator[tuple[MemoryClient, MemoryCli
         yield right, wrong, (await right.create_namespace(unique())).name
 
 
-async def test_a_ttl_given_at_one_process_is_honoured_at_the_other(
+async def test_ttl_is_honoured_across_processes_with_clock_skew(
     services: Pair, clients: tuple[MemoryClient, MemoryClient, str]
 ) -> None:
-    """A memory with a ttl of 60 s is found by both, and the sweep of the process whose clock is wrong leaves it."""
+    """A memory with a ttl of 60 s is returned by both, and the expiry job of the process with clock skew leaves it."""
     right, wrong, namespace = clients
     kept = await right.remember(namespace, "bees for a minute", ttl=timedelta(seconds=60))
     other = await wrong.remember(namespace, "wasps for a minute", ttl=timedelta(seconds=60))
@@ -106,10 +106,10 @@ async def test_a_ttl_given_at_one_process_is_honoured_at_the_other(
             ]
 
 
-async def test_what_has_expired_at_one_process_has_expired_at_the_other(
+async def test_expiry_is_consistent_across_processes_with_clock_skew(
     services: Pair, clients: tuple[MemoryClient, MemoryClient, str], module_database: Clone
 ) -> None:
-    """Memories with a ttl of 2 s, of either process, are gone from both after 2 s, and the sweep removes them."""
+    """Memories with a ttl of 2 s, of either process, are gone from both after 2 s, and the expiry job deletes them."""
     right, wrong, namespace = clients
     short = [await each.remember(namespace, "brief", ttl=timedelta(seconds=2)) for each in (right, wrong)]
     assert all(memory.expire_time for memory in short)
@@ -128,7 +128,7 @@ async def test_what_has_expired_at_one_process_has_expired_at_the_other(
         until(lambda: expired() == 0, "the expired memories are removed")
 
 
-async def test_times_and_lists_are_in_the_order_of_the_writes(
+async def test_timestamps_and_lists_follow_write_order_despite_clock_skew(
     clients: tuple[MemoryClient, MemoryClient, str], module_database: Clone
 ) -> None:
     """Whichever process writes, times follow the database's clock, and neither lists nor updates go back in time."""
@@ -148,8 +148,8 @@ async def test_times_and_lists_are_in_the_order_of_the_writes(
     assert updated.update_time >= updated.create_time
 
 
-def test_healthz_tells_how_far_a_clock_is_off(services: Pair) -> None:
-    """The process whose clock is off says by how much and which way, and is healthy; the other one says nothing."""
+def test_healthz_reports_clock_skew(services: Pair) -> None:
+    """The process with clock skew reports its amount and direction, and is healthy; the other one reports nothing."""
     status, body = services.wrong.get("/healthz")
     check = json.loads(body)["checks"]["postgres"]
     assert (status, check["status"]) == (200, "ok")

@@ -19,7 +19,7 @@ def postmaster(data: Path) -> int | None:
     return pid if pid is not None and Path(f"/proc/{pid}").exists() else None
 
 
-async def test_after_a_kill_all_is_there_and_the_next_end_leaves_no_server_behind(folder: Path) -> None:
+async def test_restart_after_kill_recovers_data_and_stops_postgres(folder: Path) -> None:
     data = folder / "killed"
     arguments = ("serve", "--embedded", "--data-dir", str(data))
     with service(folder, EMBEDDED, *arguments) as running:
@@ -39,7 +39,7 @@ async def test_after_a_kill_all_is_there_and_the_next_end_leaves_no_server_behin
     assert postmaster(data) is None
 
 
-async def test_two_over_one_folder_share_its_server_until_the_last_leaves(folder: Path) -> None:
+async def test_shared_data_dir_keeps_server_until_last_process_exits(folder: Path) -> None:
     data = folder / "shared"
     arguments = ("serve", "--embedded", "--data-dir", str(data))
     with service(folder, EMBEDDED, *arguments) as first, service(folder, EMBEDDED, *arguments) as second:
@@ -67,8 +67,8 @@ server.stop(None)
 """
 
 
-def test_programs_of_postgresql_start_without_grpc_in_them() -> None:
-    """A fork in a process that uses gRPC runs none of gRPC's handlers: now and then they crash the new process."""
+def test_postgres_programs_start_without_grpc_fork_handlers() -> None:
+    """Programs of PostgreSQL are started without a fork, since gRPC's fork handlers may crash the new process."""
     log = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True).stderr
     assert "fork" not in log
 
@@ -84,8 +84,8 @@ with embedded_database(Path(sys.argv[1]), DatabaseSettings()):
 """
 
 
-def test_what_another_user_left_in_the_temporary_folder_is_in_nobodys_way(tmp_path: Path) -> None:
-    """The server starts although a folder is in the place of the wheel's lock file, which even root cannot open."""
+def test_foreign_lock_file_in_temp_dir_does_not_block_startup(tmp_path: Path) -> None:
+    """The server starts although a folder, which even root cannot open, replaces the wheel's lock file."""
     (tmp_path / ".lockfile").mkdir()
     done = subprocess.run(
         [sys.executable, "-c", OPEN, str(tmp_path / "data")],

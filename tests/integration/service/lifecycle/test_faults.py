@@ -1,4 +1,4 @@
-"""After kill -9 in the middle of writes, every acknowledged write is stored exactly once."""
+"""After kill -9 during writes, every acknowledged write is stored exactly once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ async def stored_texts(address: str, token: str) -> Counter[str]:
         return Counter([memory.text async for memory in client.list("faults", page_size=1000)])
 
 
-async def test_the_service_is_killed(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
+async def test_service_kill_loses_and_duplicates_no_write(
+    folder: Path, settings: dict[str, object], idp: Issuer
+) -> None:
     acknowledged: list[str] = []
     token = idp.token("service-killed")
     with service(folder, settings) as running:
@@ -58,7 +60,9 @@ async def test_the_service_is_killed(folder: Path, settings: dict[str, object], 
     assert max(stored.values()) == 1
 
 
-async def test_postgresql_is_killed(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
+async def test_postgresql_kill_loses_and_duplicates_no_write(
+    folder: Path, settings: dict[str, object], idp: Issuer
+) -> None:
     """The service stays up, reports that it is not ready and why, and recovers by itself when the database is back."""
     data_dir = folder / "killed"
     acknowledged: list[str] = []

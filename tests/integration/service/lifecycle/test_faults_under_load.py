@@ -81,7 +81,7 @@ async def kill_servers(
 
 
 @pytest.mark.timeout(400)
-async def test_no_write_is_lost_or_doubled_and_every_watcher_sees_every_change_once(
+async def test_kills_under_load_lose_no_write_or_watch_event(
     folder: Path, settings: dict[str, object], idp: Issuer, pytestconfig: pytest.Config
 ) -> None:
     """The retries of the clients cover three kills of the server and one of PostgreSQL."""

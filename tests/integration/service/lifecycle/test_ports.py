@@ -27,7 +27,7 @@ def listening_ports(pid: int) -> set[int]:
     }
 
 
-def test_the_service_listens_on_its_grpc_port_and_its_probes_port_only(brain: ServiceProcess) -> None:
+def test_service_listens_only_on_grpc_and_probe_ports(brain: ServiceProcess) -> None:
     """There is no third port, and the HTTP port has probes and metrics alone: no path of it leads to a memory."""
     (record,) = brain.events("listening")
     assert listening_ports(brain.process.pid) == {record["grpc_port"], record["http_port"]}
@@ -41,7 +41,7 @@ def test_the_service_listens_on_its_grpc_port_and_its_probes_port_only(brain: Se
         assert brain.get(path)[0] == 404, path
 
 
-def test_the_http_port_takes_no_calls(brain: ServiceProcess, idp: Issuer) -> None:
+def test_http_port_serves_no_api_calls(brain: ServiceProcess, idp: Issuer) -> None:
     """With a valid token, too, MCP's and gRPC's requests are refused there."""
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).encode()
     for path in ("/mcp", "/ready", "/metrics", "/somabrain.memory.v1.MemoryService/Recall"):

@@ -42,11 +42,11 @@ async def test_reflection_lists_the_services(brain: ServiceProcess, version: str
 
 
 @pytest.mark.parametrize("name", ["", *sorted(SERVED)])
-async def test_health_is_serving_when_ready(brain: ServiceProcess, name: str) -> None:
+async def test_grpc_health_is_serving_when_ready(brain: ServiceProcess, name: str) -> None:
     assert await health(brain.address, name) == SERVING
 
 
-def test_every_probe_answers(brain: ServiceProcess) -> None:
+def test_every_probe_responds(brain: ServiceProcess) -> None:
     assert brain.get("/livez")[0] == 200
     assert brain.get("/ready")[0] == 200
     status, body = brain.get("/healthz")
@@ -61,10 +61,8 @@ def test_metrics_are_prometheus_text(brain: ServiceProcess) -> None:
     assert sum(sample.value for sample in families["somabrain_store_connections"].samples) >= 1
 
 
-async def test_the_service_starts_lives_and_recovers_around_its_database(
-    folder: Path, settings: dict[str, object]
-) -> None:
-    """The service is always alive, and ready exactly while PostgreSQL is up and migrated; /ready gives the reason."""
+async def test_readiness_follows_postgresql_and_schema(folder: Path, settings: dict[str, object]) -> None:
+    """The service is always live, and ready exactly while PostgreSQL is up and migrated; /ready gives the reason."""
     data_dir = folder / "late"
     with embedded_database(data_dir, DatabaseSettings()) as database:
         app, owner = database.app_dsn, database.owner_dsn

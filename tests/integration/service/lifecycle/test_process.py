@@ -17,7 +17,7 @@ from tests.support.clones import Clone
 ONCE = RetryPolicy(max_attempts=1)
 
 
-async def test_a_call_in_flight_ends_well_when_the_process_is_asked_to_stop(
+async def test_sigterm_completes_call_in_flight(
     folder: Path, settings: dict[str, object], postgres: Clone, idp: Issuer
 ) -> None:
     """A write that waits for another session's lock at SIGTERM is acknowledged once the lock is released."""
@@ -46,8 +46,10 @@ async def test_a_call_in_flight_ends_well_when_the_process_is_asked_to_stop(
             assert (await client.get(memory.name)).text == "kept while draining"
 
 
-async def test_it_says_not_serving_before_it_refuses(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
-    """During the shutdown delay /ready is 503 and calls still succeed; afterwards nobody answers."""
+async def test_shutdown_delay_reports_not_serving_before_refusing_calls(
+    folder: Path, settings: dict[str, object], idp: Issuer
+) -> None:
+    """During the shutdown delay /ready is 503 and calls still succeed; afterwards connections are refused."""
     with service(folder, {**settings, "grpc__shutdown_delay_s": 2}) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("notice"), retry=ONCE) as client:
@@ -64,14 +66,14 @@ async def test_it_says_not_serving_before_it_refuses(folder: Path, settings: dic
             assert client.attempts.unavailable == 1
 
 
-def test_a_second_signal_ends_it_at_once(folder: Path, settings: dict[str, object]) -> None:
+def test_second_signal_exits_immediately(folder: Path, settings: dict[str, object]) -> None:
     with service(folder, {**settings, "grpc__shutdown_delay_s": 30}) as running:
         running.process.send_signal(signal.SIGTERM)
         running.wait_for_event("draining")
         assert running.stop(signal.SIGTERM) == 128 + signal.SIGTERM
 
 
-def test_two_servers_do_not_share_a_port(brain: ServiceProcess, settings: dict[str, object]) -> None:
+def test_two_servers_cannot_share_a_port(brain: ServiceProcess, settings: dict[str, object]) -> None:
     port = brain.address.split(":")[1]
     done = run({**settings, "grpc__port": port}, "serve")
     assert (done.returncode, f"grpc.port: 127.0.0.1:{port} cannot be bound" in done.stderr) == (2, True)
@@ -90,14 +92,16 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("settings_", "arguments", "message"), WRONG)
-def test_what_cannot_be_is_said_in_a_sentence(settings_: dict[str, object], arguments: list[str], message: str) -> None:
+def test_invalid_settings_fail_startup_with_a_message(
+    settings_: dict[str, object], arguments: list[str], message: str
+) -> None:
     done = run(settings_, *arguments)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_the_last_words_of_a_failed_migration_are_one_sentence_without_secrets(tmp_path: Path) -> None:
+def test_termination_log_of_failed_migration_has_no_secrets(tmp_path: Path) -> None:
     """The termination log, which `kubectl describe` shows, has one sentence without the password."""
     last_words = tmp_path / "termination-log"
     last_words.touch()
@@ -112,7 +116,7 @@ def test_the_last_words_of_a_failed_migration_are_one_sentence_without_secrets(t
     assert "hunter2" not in message + done.stdout + done.stderr
 
 
-def test_the_image_alone_migrates_and_then_serves(folder: Path, settings: dict[str, object], unmigrated: Clone) -> None:
+def test_image_start_command_migrates_and_serves(folder: Path, settings: dict[str, object], unmigrated: Clone) -> None:
     """`start`, the command of the image, migrates the schema and serves; a second start has nothing to migrate."""
     own = {**settings, "postgres_dsn": unmigrated.app_dsn, "owner_dsn": unmigrated.owner_dsn}
     for message in ("Migrating the schema from nothing", "nothing to migrate"):
@@ -122,7 +126,7 @@ def test_the_image_alone_migrates_and_then_serves(folder: Path, settings: dict[s
             assert running.stop() == 0
 
 
-async def test_one_line_runs_it_alone_on_a_laptop(folder: Path) -> None:
+async def test_embedded_command_serves_and_preserves_memories(folder: Path) -> None:
     """One command serves with its own PostgreSQL, no tokens and the default encoder; memories survive a restart."""
     own = {"grpc__port": 0, "http__port": 0, "log__format": "json"}
     arguments = ("serve", "--embedded", "--data-dir", str(folder / "laptop"))

@@ -79,7 +79,7 @@ class Pods:
 
 @dataclass
 class Load:
-    """Writes and reads without a pause, and their results."""
+    """Continuous writes and reads, and their results."""
 
     client: MemoryClient
     acknowledged: list[str] = field(default_factory=list)
@@ -108,7 +108,7 @@ def handled(running: ServiceProcess) -> float:
 
 
 @pytest.mark.timeout(300)
-async def test_a_rolling_restart_under_load_fails_no_call_and_loses_no_write(
+async def test_rolling_restart_under_load_fails_no_call_and_loses_no_write(
     names: Dns, folder: Path, settings: dict[str, object], idp: Issuer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No call fails while each replica is replaced, one after the other, and connections reach their maximum age."""

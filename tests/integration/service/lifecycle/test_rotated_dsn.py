@@ -1,4 +1,4 @@
-"""DSNs of PostgreSQL in files that change while the service runs, with a real PostgreSQL that asks for passwords."""
+"""DSNs of PostgreSQL in files that change while the service runs, with a real PostgreSQL that requires passwords."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ APP, WORKER = "somabrain_app", "somabrain_worker"
 
 @pytest.fixture
 def own(database: Clone) -> Iterator[Clone]:
-    """A database that asks its users for passwords."""
+    """A database that requires passwords."""
     with passwords_required(database, APP, WORKER):
         yield database
 
@@ -55,10 +55,10 @@ def memories(own: Clone) -> int:
     return int(row[0])
 
 
-async def test_a_rotated_password_is_used_by_calls_and_by_background_jobs(
+async def test_rotated_password_is_used_by_calls_and_background_jobs(
     rotating: ServiceProcess, own: Clone, tmp_path: Path, idp: Issuer
 ) -> None:
-    """Once the files have the new password, new connections of both roles use it: calls go on, and expiry too."""
+    """Once the files have the new password, new connections of both roles use it, for calls and for the expiry job."""
     async with MemoryClient(rotating.address, token=idp.token("rotating")) as client:
         namespace = (await client.create_namespace(unique())).name
         for role in (APP, WORKER):
@@ -76,10 +76,10 @@ async def test_a_rotated_password_is_used_by_calls_and_by_background_jobs(
     assert ":second@" not in log
 
 
-async def test_an_invalid_dsn_leaves_the_former_one_in_use(
+async def test_invalid_dsn_file_keeps_the_previous_dsn(
     rotating: ServiceProcess, own: Clone, tmp_path: Path, idp: Issuer
 ) -> None:
-    """A file without a URL is told in the log, without its content, and new connections use the former DSN."""
+    """A file without a URL is reported in the log, without its content, and new connections use the previous DSN."""
     (tmp_path / "SOMABRAIN_POSTGRES_DSN").write_text("not-a-url but-a-secret")
     rejected = rotating.wait_for_event("changed DSN rejected, the former one stays in use")
     assert rejected["reason"] == "postgres_dsn: is not a libpq URL"
@@ -90,8 +90,8 @@ async def test_an_invalid_dsn_leaves_the_former_one_in_use(
     assert "but-a-secret" not in rotating.log.read_text()
 
 
-def test_an_embedded_server_keeps_its_own_database(own_folder: Path, tmp_path: Path) -> None:
-    """`serve --embedded` serves from its own PostgreSQL, though a file names another server."""
+def test_embedded_server_ignores_dsn_files(own_folder: Path, tmp_path: Path) -> None:
+    """`serve --embedded` serves from its own PostgreSQL, although a file names another server."""
     (tmp_path / "SOMABRAIN_POSTGRES_DSN").write_text("postgresql://app@127.0.0.1:1/elsewhere")
     data = ("--data-dir", str(own_folder / "embedded-rotation"))
     with service(tmp_path, {**EMBEDDED, "secrets_dir": tmp_path}, "serve", "--embedded", *data) as running:

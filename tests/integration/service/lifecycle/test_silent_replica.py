@@ -1,4 +1,4 @@
-"""A replica that hangs: its connections stay open, and nothing comes back."""
+"""A replica that hangs: its connections stay open, and no response arrives."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ CALLERS = 4
 AT_ONCE_S = 2.0
 
 
-async def test_calls_to_a_replica_that_hangs_are_answered_by_another(
-    folder: Path, settings: dict[str, object], idp: Issuer
-) -> None:
-    """No call and no watch fails, and once the silence is noticed no further call waits for it."""
+async def test_calls_fail_over_from_a_hung_replica(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
+    """No call and no watch fails, and once the hang is detected no further call waits for it."""
     with service(folder, settings) as first, service(folder, settings) as second:
         for each in (first, second):
             each.wait_until_ready()

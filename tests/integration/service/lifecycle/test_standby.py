@@ -1,4 +1,4 @@
-"""A PostgreSQL with a standby: it answers reads, and a fail-over loses no acknowledged write."""
+"""A PostgreSQL with a standby: it answers reads, and a failover loses no acknowledged write."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def writes_wait_for(server: EmbeddedDatabase, names: str) -> None:
         connection.execute("SELECT pg_reload_conf()")
 
 
-async def test_a_standby_answers_reads_and_never_from_before_a_token(
+async def test_standby_serves_reads_no_older_than_the_consistency_token(
     pair: tuple[Postgres, Standby], folder: Path, settings: dict[str, object], idp: Issuer
 ) -> None:
     one, two = pair[1].primary, pair[1]
@@ -89,7 +89,7 @@ def lsn(server: EmbeddedDatabase) -> str:
     return str(row[0])
 
 
-async def test_after_a_fail_over_nothing_acknowledged_is_lost_and_writing_goes_on(
+async def test_failover_loses_no_acknowledged_write(
     pair: tuple[Postgres, Standby], folder: Path, settings: dict[str, object], idp: Issuer
 ) -> None:
     one, two = pair

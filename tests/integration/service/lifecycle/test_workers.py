@@ -55,10 +55,10 @@ async def short_lived(running: ServiceProcess, idp: Issuer, count: int) -> None:
             await client.remember(namespace, f"short {number}", ttl=timedelta(milliseconds=1))
 
 
-async def test_another_encoder_and_language_are_worked_in_while_calls_go_on(
+async def test_encoder_and_language_change_is_reindexed_online(
     folder: Path, busy: dict[str, object], database: Clone, idp: Issuer
 ) -> None:
-    """A change from lexical recall in English to sentence vectors and German is worked in without a restart."""
+    """A change from lexical recall in English to sentence vectors and German is reindexed without a restart."""
     chosen = {**busy, "encoder__kind": "minilm-l6-v2-int8", "workers__reindex_interval_s": 0.2}
     with service(folder, chosen) as running:
         running.wait_until_ready()
@@ -88,7 +88,7 @@ async def test_another_encoder_and_language_are_worked_in_while_calls_go_on(
             assert (back.encoder, back.language) == ("lexical", "en")
 
 
-async def test_what_expires_is_removed_and_measured(
+async def test_expired_memories_are_deleted_and_measured(
     folder: Path, busy: dict[str, object], database: Clone, idp: Issuer
 ) -> None:
     with service(folder, busy) as running:
@@ -100,7 +100,7 @@ async def test_what_expires_is_removed_and_measured(
         assert is_leader(running)
 
 
-async def test_two_processes_have_one_holder_and_its_death_hands_over(
+async def test_one_process_runs_background_jobs_and_its_death_hands_over(
     folder: Path, busy: dict[str, object], database: Clone, idp: Issuer
 ) -> None:
     with service(folder, busy) as first:
@@ -117,9 +117,7 @@ async def test_two_processes_have_one_holder_and_its_death_hands_over(
             until(lambda: rows(database) == 0, "the second process removes")
 
 
-async def test_a_process_that_is_asked_to_stop_hands_over_before_it_drains(
-    folder: Path, busy: dict[str, object]
-) -> None:
+async def test_stopping_process_hands_over_jobs_before_draining(folder: Path, busy: dict[str, object]) -> None:
     with service(folder, {**busy, "grpc__shutdown_delay_s": 30}) as first:
         first.wait_until_ready()
         until(lambda: is_leader(first), "the first process holds the work")
@@ -130,7 +128,7 @@ async def test_a_process_that_is_asked_to_stop_hands_over_before_it_drains(
             assert first.process.poll() is None
 
 
-async def test_lost_connections_are_taken_up_again_and_calls_are_served(
+async def test_background_jobs_resume_after_connection_loss(
     folder: Path, busy: dict[str, object], database: Clone, idp: Issuer
 ) -> None:
     with service(folder, busy) as running:
@@ -147,9 +145,7 @@ async def test_lost_connections_are_taken_up_again_and_calls_are_served(
         assert running.process.poll() is None
 
 
-async def test_without_the_workers_dsn_the_process_says_once_what_is_off(
-    folder: Path, settings: dict[str, object]
-) -> None:
+async def test_missing_worker_dsn_is_logged_once_with_disabled_jobs(folder: Path, settings: dict[str, object]) -> None:
     with service(folder, settings) as running:
         running.wait_until_ready()
         (record,) = running.events("background jobs are disabled")
@@ -157,7 +153,7 @@ async def test_without_the_workers_dsn_the_process_says_once_what_is_off(
         assert "SOMABRAIN_WORKER_DSN" in str(record["reason"])
 
 
-async def test_before_the_migration_background_work_waits(
+async def test_background_jobs_wait_for_migration(
     folder: Path, settings: dict[str, object], database_server: EmbeddedDatabase, unmigrated: Clone
 ) -> None:
     """Background jobs do not touch a schema of another version, and start once it is migrated."""

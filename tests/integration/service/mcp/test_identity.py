@@ -175,8 +175,8 @@ def exchanges(server: McpProcess, outcome: str) -> float:
     return sum(float(line.split()[-1]) for line in server.get("/metrics")[1].splitlines() if line.startswith(start))
 
 
-async def test_a_call_reaches_the_service_as_its_caller(central: Keycloak, server: McpProcess) -> None:
-    """Two tenants work through one MCP server and do not meet; a token is exchanged once, and then cached."""
+async def test_mcp_call_reaches_the_service_as_its_caller(central: Keycloak, server: McpProcess) -> None:
+    """Two tenants are isolated through one MCP server; a token is exchanged once, and then cached."""
     a, b = central.token("mcp-a"), central.token("mcp-b")
     before = exchanges(server, "exchanged")
     async with server.client(a) as one, server.client(b) as two:
@@ -190,8 +190,8 @@ async def test_a_call_reaches_the_service_as_its_caller(central: Keycloak, serve
     assert exchanges(server, "exchanged") == before + 2
 
 
-async def test_a_reader_stays_a_reader(central: Keycloak, server: McpProcess) -> None:
-    """The exchanged token has only scopes of the caller's, although the identity service would give more."""
+async def test_exchanged_token_has_only_scopes_of_the_caller(central: Keycloak, server: McpProcess) -> None:
+    """The exchanged token has only scopes of the caller's, although the identity service would grant more."""
     async with server.client(central.token("mcp-reader")) as client:
         assert not (await client.call_tool("list", {})).is_error
         refused = await client.call_tool("remember", {"text": "x"})
@@ -199,7 +199,7 @@ async def test_a_reader_stays_a_reader(central: Keycloak, server: McpProcess) ->
         assert "needs the scope memory.write" in text(refused)
 
 
-async def test_an_exchange_that_gives_more_scopes_is_refused(
+async def test_exchange_with_additional_scopes_is_refused(
     folder: Path, exchanging: dict[str, object], central: Keycloak
 ) -> None:
     """A client that gets all scopes by default would make a reader a writer: no call is made with its tokens."""
@@ -216,7 +216,7 @@ async def test_an_exchange_that_gives_more_scopes_is_refused(
             assert "with more scopes (memory.admin, memory.write) than the caller's has" in text(refused)
 
 
-async def test_tokens_of_other_audiences_are_refused(
+async def test_token_of_another_audience_is_refused(
     central: Keycloak, server: McpProcess, identified: ServiceProcess
 ) -> None:
     """The memory service's tokens are not the MCP server's, nor the other way around: 401, and UNAUTHENTICATED."""
@@ -230,9 +230,7 @@ async def test_tokens_of_other_audiences_are_refused(
             await memory.get_namespace("agent")
 
 
-async def test_a_revoked_token_is_refused_although_its_exchange_is_cached(
-    central: Keycloak, server: McpProcess
-) -> None:
+async def test_revoked_token_is_refused_despite_cached_exchange(central: Keycloak, server: McpProcess) -> None:
     """Once the cached verification has passed, 401 says that the token is invalid, whatever was exchanged for it."""
     token = central.token("mcp-a")
     async with server.bearing(token) as http:
@@ -244,7 +242,7 @@ async def test_a_revoked_token_is_refused_although_its_exchange_is_cached(
         assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
 
 
-async def test_a_token_that_the_service_refuses_is_exchanged_again(
+async def test_token_refused_by_the_service_is_exchanged_again(
     central: Keycloak, server: McpProcess, identified: ServiceProcess
 ) -> None:
     """When the service no longer accepts what was exchanged, the caller gets 401, and its next call a new exchange."""
@@ -264,10 +262,10 @@ async def test_a_token_that_the_service_refuses_is_exchanged_again(
         assert exchanges(server, "exchanged") == before + 1
 
 
-async def test_a_refused_client_is_reported_to_the_person_on_call(
+async def test_refused_exchange_client_is_reported_without_secrets(
     folder: Path, exchanging: dict[str, object], central: Keycloak
 ) -> None:
-    """With a wrong secret nothing is let in; health and log name the settings, and neither has a secret or token."""
+    """With a wrong secret nobody is admitted; health and log name the settings, and neither has a secret or token."""
     token = central.token("mcp-a")
     with mcp_server(folder, {**exchanging, "mcp__exchange__client_secret": "wrong-secret"}) as running:
         async with running.client(token) as client:

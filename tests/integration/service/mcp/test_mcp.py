@@ -99,7 +99,7 @@ async def refused(client: Client, tool: str, **arguments: object) -> str:
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-async def test_the_round_trip_over_two_replicas_in_turns(
+async def test_round_trip_over_two_alternating_replicas(
     replicas: tuple[McpProcess, McpProcess], connect: Connect, idp: Issuer, revision: str
 ) -> None:
     """A replica finds, changes and forgets what the other stored, in both revisions of the protocol."""
@@ -144,7 +144,7 @@ async def test_the_round_trip_over_two_replicas_in_turns(
     assert set(transport.sent) == {each.address for each in replicas}
 
 
-async def test_errors_name_field_and_remedy(server: McpProcess, connect: Connect, idp: Issuer) -> None:
+async def test_tool_errors_name_field_and_remedy(server: McpProcess, connect: Connect, idp: Issuer) -> None:
     """A model reads which argument was wrong, its bound and what to do; an unknown argument is refused."""
     async with connect("errors") as memory:
         await memory.create_namespace("agent")
@@ -166,10 +166,10 @@ async def test_errors_name_field_and_remedy(server: McpProcess, connect: Connect
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-async def test_a_usual_call_is_answered_as_the_sdk_answers_it(
+async def test_fast_path_matches_sdk_responses(
     server: McpProcess, connect: Connect, idp: Issuer, revision: str
 ) -> None:
-    """A call that is read without the SDK gets the answer of the SDK, which an unusual member brings about."""
+    """A call that is handled without the SDK gets the response of the SDK, which an unusual member brings about."""
     tenant = f"usual-{revision}"
     async with connect(tenant) as memory:
         await memory.create_namespace("agent")
@@ -215,7 +215,7 @@ def normal(answer: dict[str, Any]) -> str:
     return re.sub(r"\(request [0-9a-f]+\)", "", json.dumps(answer, sort_keys=True))
 
 
-async def test_without_a_default_namespace_every_call_names_one(
+async def test_calls_without_default_namespace_must_name_one(
     folder: Path, one_resource: dict[str, object], connect: Connect, idp: Issuer
 ) -> None:
     without = {name: value for name, value in one_resource.items() if name != "mcp__namespace"}
@@ -253,8 +253,8 @@ async def test_tools_have_schemas_and_hints(server: McpProcess, idp: Issuer) -> 
         assert tool.output_schema["type"] == "object"
 
 
-async def test_tenants_do_not_meet(server: McpProcess, connect: Connect, idp: Issuer) -> None:
-    """Through one MCP server two tenants with a namespace of one name have memories of their own."""
+async def test_tenants_are_isolated_through_one_mcp_server(server: McpProcess, connect: Connect, idp: Issuer) -> None:
+    """Through one MCP server two tenants with a namespace of one name have separate memories."""
     for tenant in ("mcp-a", "mcp-b"):
         async with connect(tenant) as memory:
             await memory.create_namespace("agent")
@@ -267,7 +267,7 @@ async def test_tenants_do_not_meet(server: McpProcess, connect: Connect, idp: Is
         assert await call(a, "get", key="vault") == stored
 
 
-async def test_quotas_and_read_only_hold(
+async def test_quotas_and_read_only_apply_to_mcp_calls(
     folder: Path, settings: dict[str, object], one_resource: dict[str, object], idp: Issuer, connect: Connect
 ) -> None:
     """A tenant's rate of writes is limited through MCP as over gRPC, and the refusal tells when to retry."""
@@ -283,7 +283,7 @@ async def test_quotas_and_read_only_hold(
     assert all("RESOURCE_EXHAUSTED" in each and "Try again in" in each for each in failures), failures
 
 
-async def test_host_and_origin_are_checked(server: McpProcess, idp: Issuer) -> None:
+async def test_host_and_origin_headers_are_checked(server: McpProcess, idp: Issuer) -> None:
     """A name that is not listed, as a web page would send after DNS rebinding, reaches neither tools nor metadata."""
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     token = idp.token("rebinding")
@@ -307,7 +307,7 @@ async def test_host_and_origin_are_checked(server: McpProcess, idp: Issuer) -> N
             assert metadata.status_code == status, (host, origin)
 
 
-async def test_a_missing_or_wrong_token_is_challenged_with_the_metadata(server: McpProcess, idp: Issuer) -> None:
+async def test_missing_or_invalid_token_is_challenged_with_metadata(server: McpProcess, idp: Issuer) -> None:
     """401 names the metadata, whose resource and issuer a client follows; a sent token is named invalid."""
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     address = "https://memory.example.com/.well-known/oauth-protected-resource/mcp"
@@ -345,7 +345,7 @@ async def test_a_missing_or_wrong_token_is_challenged_with_the_metadata(server: 
         ({"auth__mode": "none", "mcp__host": "0.0.0.0"}, "requires a loopback host, but mcp.host is 0.0.0.0"),
     ],
 )
-def test_an_incomplete_identity_is_refused_at_the_start(
+def test_incomplete_identity_settings_fail_startup(
     one_resource: dict[str, object], changes: dict[str, object], expected: str
 ) -> None:
     """The process exits with 2 and names the setting, instead of serving without identity."""
@@ -361,7 +361,7 @@ def test_an_incomplete_identity_is_refused_at_the_start(
     assert expected in done.stderr
 
 
-async def test_it_drains(folder: Path, one_resource: dict[str, object], idp: Issuer) -> None:
+async def test_sigterm_drains_the_mcp_server(folder: Path, one_resource: dict[str, object], idp: Issuer) -> None:
     """At SIGTERM it is not ready but still answers, ends connections, and exits with 0."""
     with mcp_server(folder, {**one_resource, "mcp__shutdown_delay_s": 2}) as running:
         running.wait_until_ready()
@@ -388,9 +388,7 @@ async def test_probes_and_metrics(server: McpProcess, connect: Connect, idp: Iss
     assert "somabrain_ready 1.0" in exposed
 
 
-async def test_an_unavailable_service_is_an_error_of_the_tool(
-    folder: Path, one_resource: dict[str, object], idp: Issuer
-) -> None:
+async def test_unavailable_service_is_a_tool_error(folder: Path, one_resource: dict[str, object], idp: Issuer) -> None:
     """The MCP server stays ready, its health names the service, and the model reads that it can retry."""
     with mcp_server(folder, {**one_resource, "mcp__address": "127.0.0.1:9", "mcp__deadline_s": 0.5}) as running:
         async with running.client(idp.token("a")) as client:

@@ -1,4 +1,4 @@
-"""The MCP server over stdio: with a memory service of its own, and with one that runs elsewhere."""
+"""The MCP server over stdio: with its own memory service, and with one that runs elsewhere."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def text(result: CallToolResult) -> str:
     return block.text
 
 
-async def test_from_nothing_to_a_memory_that_outlives_the_client(folder: Path) -> None:
+async def test_embedded_stdio_server_preserves_memories_between_clients(folder: Path) -> None:
     """`mcp --embedded` needs nothing else; the next client, of the other revision, finds what the first stored."""
     arguments = ("mcp", "--embedded", "--data-dir", str(folder / "mcp-embedded"))
     async with stdio(*arguments) as client:
@@ -60,8 +60,8 @@ async def test_from_nothing_to_a_memory_that_outlives_the_client(folder: Path) -
         assert (await call(client, "recall", query="green tea"))["hits"][0]["memory"] == stored
 
 
-async def test_the_page_starts_it_with_one_command(folder: Path) -> None:
-    """The configuration for a laptop in docs/mcp.md, in the form that MCP clients read, is enough."""
+async def test_documented_client_configuration_starts_the_server(folder: Path) -> None:
+    """The configuration for a laptop in docs/mcp.md, in the form that MCP clients read, is sufficient."""
     block = PAGE.read_text().partition("```json")[2].partition("```")[0]
     server = json.loads(block)["mcpServers"]["memory"]
     assert server["command"] == SCRIPT.name
@@ -70,7 +70,7 @@ async def test_the_page_starts_it_with_one_command(folder: Path) -> None:
         assert (await call(client, "recall", query="What does Alice drink?"))["hits"]
 
 
-async def test_two_clients_share_one_folder(folder: Path) -> None:
+async def test_two_clients_share_one_data_dir(folder: Path) -> None:
     """Two programs on one machine with one folder see each other's memories, and one may end before the other."""
     arguments = ("mcp", "--embedded", "--data-dir", str(folder / "mcp-shared"), "--namespace", "shared")
     async with stdio(*arguments) as one:
@@ -80,8 +80,8 @@ async def test_two_clients_share_one_folder(folder: Path) -> None:
         assert (await call(one, "list"))["memories"] == [stored]
 
 
-def test_the_embedded_service_ends_with_its_client(folder: Path) -> None:
-    """No process is left, not even if the MCP server is killed."""
+def test_embedded_service_exits_with_its_client(folder: Path) -> None:
+    """No process remains, not even if the MCP server is killed."""
     data = folder / "mcp-killed"
     process = subprocess.Popen(
         [SCRIPT, "mcp", "--embedded", "--data-dir", str(data)],
@@ -121,10 +121,10 @@ def services(data: Path) -> list[int]:
     return found
 
 
-async def test_the_token_comes_from_a_file_that_is_read_at_each_call(
+async def test_token_file_is_reread_for_each_call(
     brain: ServiceProcess, idp: Issuer, connect: Connect, tmp_path: Path
 ) -> None:
-    """A token that is replaced on disk counts from the next call on, and so does one that is missing or is refused."""
+    """A token that is replaced on disk is used from the next call on, and so is one that is missing or refused."""
     for tenant in ("stdio-a", "stdio-b"):
         async with connect(tenant) as memory:
             await memory.create_namespace("agent")
@@ -148,7 +148,7 @@ async def test_the_token_comes_from_a_file_that_is_read_at_each_call(
         assert await call(client, "get", key="k") == stored
 
 
-async def test_the_token_comes_from_the_environment_or_an_option(
+async def test_token_comes_from_environment_or_option(
     brain: ServiceProcess, idp: Issuer, connect: Connect, tmp_path: Path
 ) -> None:
     """`SOMABRAIN_MCP__TOKEN`, or the command's own options, which come before settings."""
@@ -171,7 +171,7 @@ async def test_the_token_comes_from_the_environment_or_an_option(
         (("--address", "a:1", "mcp", "--http"), "--http takes no other options: set SOMABRAIN_MCP__ADDRESS"),
     ],
 )
-def test_options_that_exclude_each_other_are_refused(arguments: tuple[str, ...], expected: str) -> None:
+def test_conflicting_options_are_refused(arguments: tuple[str, ...], expected: str) -> None:
     done = subprocess.run(
         [SCRIPT, *arguments], env=environment({}), capture_output=True, text=True, timeout=60, check=False
     )

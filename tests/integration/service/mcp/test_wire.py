@@ -39,7 +39,7 @@ async def post(server: McpProcess, method: str, params: object = None, **headers
     return answer.status_code, answer.json()
 
 
-async def test_discovery_and_list_need_no_handshake(server: McpProcess) -> None:
+async def test_discovery_and_tool_list_need_no_handshake(server: McpProcess) -> None:
     """One request is enough: no session is given, results are complete, name the server and may be cached."""
     status, discovered = await post(server, "server/discover")
     assert status == 200
@@ -65,7 +65,7 @@ async def test_discovery_and_list_need_no_handshake(server: McpProcess) -> None:
         ("no/such", None, {}, 404, -32601),
     ],
 )
-async def test_a_request_that_breaks_the_protocol_gets_its_code(
+async def test_protocol_violation_gets_status_and_json_rpc_code(
     server: McpProcess, method: str, params: object, headers: dict[str, str], status: int, code: int
 ) -> None:
     """HTTP status and JSON-RPC code are those of the revision, and the request's id comes back."""
@@ -73,7 +73,7 @@ async def test_a_request_that_breaks_the_protocol_gets_its_code(
     assert (answer[0], answer[1]["error"]["code"], answer[1]["id"]) == (status, code, 7), answer
 
 
-async def test_the_handshake_gives_no_session(server: McpProcess) -> None:
+async def test_initialize_creates_no_session(server: McpProcess) -> None:
     """Revision 2025-11-25 on the same endpoint: initialize is answered, and the next request needs nothing from it."""
     accept = {"Accept": "application/json, text/event-stream"}
     params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}}

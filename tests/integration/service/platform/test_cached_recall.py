@@ -50,7 +50,7 @@ def redis_check(running: ServiceProcess) -> dict[str, object]:
     return check
 
 
-async def test_an_answer_says_that_it_was_known(client: MemoryClient, caching: ServiceProcess) -> None:
+async def test_recall_response_reports_cache_hit(client: MemoryClient, caching: ServiceProcess) -> None:
     async with client:
         await client.create_namespace("notes")
         await client.remember("notes", "Bees dance.")
@@ -64,7 +64,7 @@ async def test_an_answer_says_that_it_was_known(client: MemoryClient, caching: S
         assert 'somabrain_cache_saved_seconds_total{cache="recall"}' in metrics
 
 
-async def test_the_flag_turns_it_off(client: MemoryClient, flags: Etcd) -> None:
+async def test_recall_cache_flag_disables_the_cache(client: MemoryClient, flags: Etcd) -> None:
     async with client:
         await client.create_namespace("notes")
         await client.remember("notes", "Bees dance.")
@@ -81,7 +81,7 @@ async def test_the_flag_turns_it_off(client: MemoryClient, flags: Etcd) -> None:
                     await asyncio.sleep(0.02)
 
 
-async def test_while_redis_is_lost_recall_answers_and_healthz_says_so(
+async def test_recall_continues_and_healthz_degrades_without_redis(
     client: MemoryClient, caching: ServiceProcess, cache_server: Redis
 ) -> None:
     async with client:
@@ -106,7 +106,7 @@ async def test_while_redis_is_lost_recall_answers_and_healthz_says_so(
                 await asyncio.sleep(0.05)
 
 
-def test_an_address_that_is_none_ends_the_start_without_a_word_of_it(folder: Path, settings: dict[str, object]) -> None:
+def test_invalid_cache_url_fails_startup_without_printing_it(folder: Path, settings: dict[str, object]) -> None:
     with (
         pytest.raises(AssertionError) as caught,
         service(folder, {**settings, "cache__url": "redis://:sesame@host/x"}),

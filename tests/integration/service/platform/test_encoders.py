@@ -62,7 +62,7 @@ async def remote(server: Embeddings) -> AsyncIterator[EndpointEncoder]:
         yield opened
 
 
-async def test_vectors_are_the_servers_in_the_order_of_the_texts(
+async def test_endpoint_vectors_keep_the_order_of_texts(
     remote: EndpointEncoder, server: Embeddings, encoder: OnnxEncoder
 ) -> None:
     vectors = await remote.encode(TEXTS)
@@ -74,7 +74,7 @@ async def test_vectors_are_the_servers_in_the_order_of_the_texts(
 
 
 @pytest.mark.parametrize("fault", [status(503), status(429, **{"Retry-After": "0"}), status(500), hang_up])
-async def test_what_may_pass_is_tried_again(remote: EndpointEncoder, server: Embeddings, fault: Fault) -> None:
+async def test_transient_endpoint_failure_is_retried(remote: EndpointEncoder, server: Embeddings, fault: Fault) -> None:
     server.faults.extend([fault, fault])
     assert (await remote.encode(TEXTS[:1])).shape == (1, 384)
     assert server.request_sizes == [1, 1, 1]
@@ -106,7 +106,7 @@ def answer_with(*embedding: float) -> Fault:
         (answer_with(*[math.inf] * 384), "zero or non-finite length"),
     ],
 )
-async def test_what_cannot_pass_is_asked_once_and_becomes_unavailable(
+async def test_permanent_endpoint_failure_is_not_retried(
     remote: EndpointEncoder, server: Embeddings, fault: Fault, why: str
 ) -> None:
     server.faults.append(fault)
@@ -115,7 +115,7 @@ async def test_what_cannot_pass_is_asked_once_and_becomes_unavailable(
     assert server.request_sizes == [1]
 
 
-async def test_a_server_that_hangs_is_given_up(server: Embeddings) -> None:
+async def test_hung_endpoint_times_out(server: Embeddings) -> None:
     hanging, over = asyncio.Event(), asyncio.Event()
 
     async def hang(request: web.Request) -> web.StreamResponse:
@@ -131,7 +131,7 @@ async def test_a_server_that_hangs_is_given_up(server: Embeddings) -> None:
         over.set()
 
 
-async def test_who_fails_again_and_again_is_left_alone_and_then_asked_once(server: Embeddings) -> None:
+async def test_circuit_breaker_opens_after_failures_and_probes_once(server: Embeddings) -> None:
     async with open_endpoint(endpoint(server, attempts=1, breaker_failures=3, breaker_reset_s=1.0)) as remote:
         server.broken = True
         for _ in range(10):
@@ -146,7 +146,7 @@ async def test_who_fails_again_and_again_is_left_alone_and_then_asked_once(serve
         assert len(server.request_sizes) == 4
 
 
-async def test_the_key_is_sent_read_anew_and_never_said(server: Embeddings, tmp_path: Path) -> None:
+async def test_api_key_file_is_reread_and_never_printed(server: Embeddings, tmp_path: Path) -> None:
     server.key = KEY
     key_file = tmp_path / "key"
     key_file.write_text(f"{KEY}\n")
@@ -169,7 +169,7 @@ def cosines(result: RecallResult) -> dict[str, float]:
     return {hit.memory.text: round(hit.breakdown.dense, 4) for hit in result.hits if hit.breakdown}
 
 
-async def test_one_server_offers_several_encoders_and_each_namespace_its_own(
+async def test_namespaces_use_different_encoders_of_one_server(
     folder: Path, settings: dict[str, object], idp: Issuer, encoder: OnnxEncoder
 ) -> None:
     """The image's encoder and the endpoint give the same answers; without the endpoint, recall is lexical."""

@@ -78,7 +78,7 @@ def settings(*members: Etcd, **more: object) -> FlagSettings:
     return FlagSettings.model_validate({"endpoints": [member.url for member in members], "timeout_s": 1, **more})
 
 
-async def test_changes_are_told_as_they_are_made(store: Etcd) -> None:
+async def test_flag_changes_are_reported_as_they_happen(store: Etcd) -> None:
     store.put(f"{PREFIX}/a", "1")
     async with followed(settings(store)) as recorder:
         await recorder.becomes(a="1")
@@ -91,7 +91,7 @@ async def test_changes_are_told_as_they_are_made(store: Etcd) -> None:
         await recorder.becomes(b="")
 
 
-async def test_a_compaction_and_a_restart_lose_nothing(store: Etcd) -> None:
+async def test_compaction_and_restart_lose_no_flag_change(store: Etcd) -> None:
     """Changes that were made and compacted while etcd was down are read after its restart: a list needs no history."""
     store.put(f"{PREFIX}/a", "1")
     async with followed(settings(store)) as recorder:
@@ -110,15 +110,15 @@ async def test_a_compaction_and_a_restart_lose_nothing(store: Etcd) -> None:
         assert (recorder.follower.check.latency_s or 0) > 0
 
 
-async def test_a_watch_from_a_revision_that_is_compacted_ends(store: Etcd) -> None:
-    """Such a watch ends without changes, so that the follower starts over with a list instead of waiting for ever."""
+async def test_watch_from_compacted_revision_ends(store: Etcd) -> None:
+    """Such a watch ends without changes, so that the follower starts over with a list instead of waiting forever."""
     first = store.put(f"{PREFIX}/a", "1")
     store.compact(store.put(f"{PREFIX}/a", "2"))
     async with EtcdClient(settings(store)) as client, asyncio.timeout(SOON_S):
         assert [changes async for changes in client.watch(f"{PREFIX}/", first)] == []
 
 
-async def test_a_member_that_hangs_is_noticed_and_the_last_values_hold(store: Etcd) -> None:
+async def test_hung_etcd_is_detected_and_last_values_stay_in_effect(store: Etcd) -> None:
     """An open but silent connection is detected at the next resync, and the last values stay in effect until then."""
     store.put(f"{PREFIX}/a", "1")
     async with followed(settings(store), resync_period_s=1.0) as recorder:
@@ -130,7 +130,7 @@ async def test_a_member_that_hangs_is_noticed_and_the_last_values_hold(store: Et
         await until_async(lambda: recorder.follower.check.ok)
 
 
-async def test_an_etcd_that_takes_five_seconds_is_lost_until_it_is_quick_again(store: Etcd) -> None:
+async def test_slow_etcd_is_unavailable_until_it_recovers(store: Etcd) -> None:
     store.put(f"{PREFIX}/a", "1")
     async with delay_proxy(int(store.url.rpartition(":")[2])) as way:
         chosen = FlagSettings(endpoints=(f"http://127.0.0.1:{way.port}",), timeout_s=1)
@@ -145,7 +145,7 @@ async def test_an_etcd_that_takes_five_seconds_is_lost_until_it_is_quick_again(s
             await recorder.becomes(a="2")
 
 
-async def test_reading_again_tells_only_what_changed(store: Etcd) -> None:
+async def test_resync_reports_only_changed_flags(store: Etcd) -> None:
     store.put(f"{PREFIX}/a", "1")
     async with followed(settings(store), resync_period_s=0.1) as recorder:
         await recorder.becomes(a="1")
@@ -153,7 +153,7 @@ async def test_reading_again_tells_only_what_changed(store: Etcd) -> None:
         assert recorder.updates == 1
 
 
-async def test_other_members_are_asked_when_one_is_gone() -> None:
+async def test_other_members_are_queried_when_one_is_lost() -> None:
     with etcd_cluster() as members:
         async with followed(settings(*members)) as recorder:
             for number, member in enumerate(members):
@@ -171,8 +171,8 @@ async def test_other_members_are_asked_when_one_is_gone() -> None:
     ["{}", "[]", "null", "7", "<html>", NESTED, '{"header": 7}', '{"header": {"revision": "x"}}'],
     ids=lambda body: body[:30],
 )
-async def test_another_server_in_place_of_a_member_is_told_and_the_next_member_is_asked(store: Etcd, body: str) -> None:
-    """An answer that is not etcd's neither ends the watch nor counts: the sentence says so, and others are asked."""
+async def test_server_that_is_not_etcd_is_reported_and_next_member_queried(store: Etcd, body: str) -> None:
+    """Another server's response neither ends the watch nor counts: the reason names it; the next member is queried."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text=body)
@@ -194,7 +194,7 @@ async def test_another_server_in_place_of_a_member_is_told_and_the_next_member_i
 
 
 @pytest.mark.parametrize("pairs", ["7", '[{"value": "eA=="}]', '[{"key": "x"}]', "[7]"])
-async def test_keys_that_cannot_be_read_are_no_answer(pairs: str) -> None:
+async def test_malformed_keys_are_an_error(pairs: str) -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text=f'{{"header": {{"revision": "1"}}, "kvs": {pairs}}}')
 
@@ -204,7 +204,7 @@ async def test_keys_that_cannot_be_read_are_no_answer(pairs: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["7", "[]", NESTED, '{"result": []}', '{"result": {"events": [7]}}'])
-async def test_a_watch_that_is_not_etcds_ends_with_an_error(line: str) -> None:
+async def test_malformed_watch_response_ends_with_an_error(line: str) -> None:
     """The watcher lists again then, as after any other failure."""
 
     async def answer(_: web.Request) -> web.Response:
@@ -219,7 +219,7 @@ async def test_a_watch_that_is_not_etcds_ends_with_an_error(line: str) -> None:
             await anext(batches)
 
 
-async def test_tls_and_a_password_are_used() -> None:
+async def test_etcd_tls_and_password_are_used() -> None:
     with etcd(tls=True) as store:
         store.put(f"{PREFIX}/a", "1")
         store.require_password("flags", "the password", f"{PREFIX}/")
@@ -245,7 +245,7 @@ async def test_tls_and_a_password_are_used() -> None:
                     await client.get_prefix(f"{PREFIX}/")
 
 
-async def test_a_renewed_authority_of_etcd_is_followed_without_a_restart(tmp_path: Path) -> None:
+async def test_renewed_etcd_ca_is_reloaded(tmp_path: Path) -> None:
     """Once the file has both authorities, flags are followed whichever of them signed the member's certificate."""
     with etcd(tls=True) as store:
         assert store.ca_file is not None
@@ -267,7 +267,7 @@ async def test_a_renewed_authority_of_etcd_is_followed_without_a_restart(tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["simple", "jwt"])
-async def test_a_token_is_replaced_when_users_or_the_password_changed(tmp_path: Path, kind: str) -> None:
+async def test_etcd_token_is_renewed_after_user_or_password_change(tmp_path: Path, kind: str) -> None:
     """Whichever way etcd refuses it: a signed token is of an old revision, any other one is unknown."""
     with etcd_with_tokens(tmp_path, kind) as store:
         store.require_password("flags", "first", f"{PREFIX}/")
@@ -314,7 +314,7 @@ def administer(store: Etcd, path: str, body: Mapping[str, str]) -> None:
     post(path, body, {"Authorization": token})
 
 
-async def test_a_certificate_is_shown_where_it_is_asked_for() -> None:
+async def test_client_certificate_is_presented_to_etcd() -> None:
     with etcd(tls=True, mutual=True) as store:
         assert store.ca_file is not None
         own = {"cert_file": store.ca_file.parent / "client.crt", "key_file": store.ca_file.parent / "client.key"}
@@ -327,14 +327,14 @@ async def test_a_certificate_is_shown_where_it_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("name", ["ca_file", "cert_file"])
-async def test_a_file_that_is_no_pem_stops_the_start(tmp_path: Path, name: str) -> None:
+async def test_invalid_pem_file_fails_startup(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("no certificate")
     with pytest.raises(ConfigurationError, match=rf"flags\.{name}"):
         async with EtcdClient(FlagSettings.model_validate({name: tmp_path / "file"})):
             pass
 
 
-def test_the_command_lists_sets_and_clears(store: Etcd) -> None:
+def test_flags_command_lists_sets_and_clears(store: Etcd) -> None:
     """Every change prints the flag's former value; a tenant's value takes precedence over the global one."""
     options = {"flags__endpoints": json.dumps([store.url]), "quota__memories": 1000}
 
@@ -381,14 +381,14 @@ def test_the_command_lists_sets_and_clears(store: Etcd) -> None:
         (("set", "dense_recall", "true"), "flags.endpoints: is empty"),
     ],
 )
-def test_a_wrong_flag_or_value_is_told_what_is_right(arguments: tuple[str, ...], message: str) -> None:
+def test_unknown_flag_or_invalid_value_is_refused_with_remedy(arguments: tuple[str, ...], message: str) -> None:
     done = run({}, "flags", *arguments)
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_without_etcd_the_command_lists_the_defaults_and_says_so() -> None:
+def test_flags_command_lists_defaults_without_etcd() -> None:
     done = run({}, "flags", "list")
     assert done.returncode == 0
     assert "No etcd is configured" in done.stdout
@@ -400,7 +400,7 @@ def checks(running: ServiceProcess) -> dict[str, dict[str, object]]:
     return result
 
 
-async def test_the_service_says_what_it_knows_of_its_flags(
+async def test_service_reports_invalid_flags_and_etcd_outage(
     folder: Path, settings: dict[str, object], store: Etcd
 ) -> None:
     """/healthz, metrics and log report an invalid value and an unreachable etcd, while the service stays ready."""
@@ -427,9 +427,7 @@ async def test_the_service_says_what_it_knows_of_its_flags(
         assert len(running.events("etcd unavailable")) == 1
 
 
-def test_the_service_starts_without_its_etcd_and_says_that_the_defaults_hold(
-    folder: Path, settings: dict[str, object]
-) -> None:
+def test_service_starts_with_flag_defaults_without_etcd(folder: Path, settings: dict[str, object]) -> None:
     with service(folder, {**settings, "flags__endpoints": '["http://127.0.0.1:1"]'}) as running:
         running.wait_until_ready()
         assert "the defaults are in effect, because it was never read" in str(checks(running)["etcd"]["reason"])

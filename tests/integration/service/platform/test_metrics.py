@@ -40,7 +40,7 @@ async def exercise(connect: Connect) -> None:
             await client.get_namespace(name)
 
 
-def test_promtool_finds_nothing_wrong(brain: ServiceProcess, connect: Connect) -> None:
+def test_promtool_accepts_the_metrics(brain: ServiceProcess, connect: Connect) -> None:
     """Names, types, units and help texts follow the rules of Prometheus."""
     asyncio.run(exercise(connect))
     status, exposition = brain.get("/metrics")
@@ -51,8 +51,8 @@ def test_promtool_finds_nothing_wrong(brain: ServiceProcess, connect: Connect) -
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-async def test_no_caller_makes_a_series(brain: ServiceProcess, connect: Connect) -> None:
-    """Tenants, namespaces, names and tokens never seen before add no series to those of the first exercise."""
+async def test_callers_cannot_create_metric_series(brain: ServiceProcess, connect: Connect) -> None:
+    """Tenants, namespaces, names and tokens never used before add no series to those of the first exercise."""
     await exercise(connect)
     before = series(brain.get("/metrics")[1])
     for _ in range(3):

@@ -25,7 +25,7 @@ CHINESE = ("艾达三月修理了灯塔的灯。", "猫睡在沙发上。", "渔
         ("bge-small-zh-v1.5-q", "cls", "zh", CHINESE, "谁修好了灯塔的灯？", ("塔", "塔")),
     ],
 )
-async def test_words_are_compared_by_the_vectors_of_an_encoder_in_a_folder(
+async def test_late_interaction_works_with_a_custom_encoder(
     postgres: Clone,
     folder: Path,
     encoder: str,

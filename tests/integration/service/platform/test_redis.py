@@ -1,4 +1,4 @@
-"""The cache over real Redis: alone, with TLS, behind Sentinels, as a Cluster; unavailable, slow, full or damaged."""
+"""The cache over real Redis: standalone, with TLS, behind Sentinels, as a Cluster; down, slow, full or damaged."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def url(server: Redis) -> str:
     return f"redis://:p%40ss%2Fword@127.0.0.1:{server.port}/1"
 
 
-async def test_a_value_is_made_once_and_then_known(url: str) -> None:
+async def test_value_is_computed_once_and_then_cached(url: str) -> None:
     async with opened(url) as one, opened(url) as other:
         assert not await one.get("k")
         assert await one.get("k")
@@ -106,7 +106,7 @@ async def test_a_value_is_made_once_and_then_known(url: str) -> None:
         assert (one.counted("miss"), one.counted("hit"), other.counted("hit")) == (1, 1, 1)
 
 
-async def test_what_a_hit_spares_is_counted(url: str) -> None:
+async def test_saved_compute_time_is_measured(url: str) -> None:
     async with opened(url) as counting:
 
         async def make() -> CacheEntry[str]:
@@ -120,7 +120,7 @@ async def test_what_a_hit_spares_is_counted(url: str) -> None:
         assert 0.5 < saved <= 1.2
 
 
-async def test_a_value_holds_until_its_time_and_no_longer(url: str, server: Redis) -> None:
+async def test_cached_value_expires_by_caller_clock(url: str, server: Redis) -> None:
     """A value expires by the caller's clock, not by that of Redis, and one that has already expired is not stored."""
     async with opened(url) as counting:
         await counting.get("k", until_s=NOW_S + 100)
@@ -131,7 +131,7 @@ async def test_a_value_holds_until_its_time_and_no_longer(url: str, server: Redi
         assert server.command("-n", "1", "EXISTS", "over") == "0"
 
 
-async def test_redis_forgets_what_is_over(url: str, server: Redis) -> None:
+async def test_redis_ttl_follows_entry_expiry(url: str, server: Redis) -> None:
     async with opened(url, ttl_s=100) as counting:
         await counting.get("short", until_s=NOW_S + 10)
         await counting.get("long")
@@ -139,7 +139,7 @@ async def test_redis_forgets_what_is_over(url: str, server: Redis) -> None:
         assert 99 <= int(server.command("-n", "1", "TTL", "long")) <= 100
 
 
-async def test_many_who_ask_at_once_wait_for_one(url: str) -> None:
+async def test_concurrent_requests_share_one_computation(url: str) -> None:
     async with opened(url) as counting:
         going, go = asyncio.Event(), asyncio.Event()
 
@@ -160,7 +160,7 @@ async def test_many_who_ask_at_once_wait_for_one(url: str) -> None:
         assert (counting.counted("miss"), counting.counted("shared")) == (1, 49)
 
 
-async def test_an_impatient_caller_takes_nobody_with_it(url: str) -> None:
+async def test_cancelled_caller_does_not_cancel_the_shared_computation(url: str) -> None:
     async with opened(url) as counting:
         going = asyncio.Event()
 
@@ -178,7 +178,7 @@ async def test_an_impatient_caller_takes_nobody_with_it(url: str) -> None:
         assert counting.computed == 1
 
 
-async def test_what_cannot_be_made_is_not_kept(url: str) -> None:
+async def test_failed_computation_is_not_cached(url: str) -> None:
     async with opened(url) as counting:
 
         async def fail() -> CacheEntry[str]:
@@ -191,7 +191,7 @@ async def test_what_cannot_be_made_is_not_kept(url: str) -> None:
 
 
 @pytest.mark.parametrize("damage", ["", "short", "x" * 200, "copied"])
-async def test_a_value_that_is_damaged_or_another_keys_is_none(url: str, server: Redis, damage: str) -> None:
+async def test_damaged_or_misplaced_value_is_a_cache_miss(url: str, server: Redis, damage: str) -> None:
     async with opened(url) as counting:
         await counting.get("k")
         await counting.get("other")
@@ -203,8 +203,8 @@ async def test_a_value_that_is_damaged_or_another_keys_is_none(url: str, server:
         assert await counting.get("k")
 
 
-async def test_redis_lost_is_slower_and_never_wrong(url: str) -> None:
-    """While Redis is stopped every value is computed and no call waits for it; once it is back it is used again."""
+async def test_redis_outage_slows_but_never_falsifies_results(url: str) -> None:
+    """While Redis is stopped every value is computed and no call waits for it; after its restart it is used again."""
     with redis() as server:
         async with opened(server.url) as counting:
             await counting.get("k")
@@ -221,7 +221,7 @@ async def test_redis_lost_is_slower_and_never_wrong(url: str) -> None:
             assert await counting.get("k")
 
 
-async def test_a_redis_that_hangs_costs_a_few_calls_their_wait_and_no_other_any() -> None:
+async def test_hung_redis_delays_only_a_few_calls() -> None:
     with redis() as server:
         async with opened(server.url, timeout_s=0.05) as counting:
             await counting.until(ok=True)
@@ -237,7 +237,7 @@ async def test_a_redis_that_hangs_costs_a_few_calls_their_wait_and_no_other_any(
                     await counting.cache.probe()
 
 
-async def test_a_redis_that_takes_five_seconds_is_left_alone_until_it_is_quick_again(server: Redis) -> None:
+async def test_slow_redis_is_bypassed_until_it_recovers(server: Redis) -> None:
     server.command("FLUSHALL")
     async with delay_proxy(server.port) as way:
         url = f"redis://:p%40ss%2Fword@127.0.0.1:{way.port}/1"
@@ -253,8 +253,8 @@ async def test_a_redis_that_takes_five_seconds_is_left_alone_until_it_is_quick_a
             await wait_until_cached(counting, "k")
 
 
-async def test_a_redis_that_refuses_is_asked_on(url: str, server: Redis) -> None:
-    """A full Redis still returns its values, and is used for new ones once it has space."""
+async def test_full_redis_is_still_read(url: str, server: Redis) -> None:
+    """A full Redis still returns its values, and stores new ones once it has space."""
     async with opened(url) as counting:
         await counting.get("k")
         server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
@@ -270,21 +270,21 @@ async def test_a_redis_that_refuses_is_asked_on(url: str, server: Redis) -> None
         assert await counting.get("more")
 
 
-async def test_a_wrong_password_is_told_and_nothing_fails(server: Redis) -> None:
+async def test_wrong_redis_password_is_reported_without_failing_calls(server: Redis) -> None:
     async with opened(f"redis://:wrong@127.0.0.1:{server.port}") as counting:
         assert not await counting.get("k")
         assert not counting.cache.last_check().ok
         assert "wrong" not in counting.cache.last_check().reason.replace("WRONGPASS", "")
 
 
-async def test_a_name_and_a_password_are_used(server: Redis) -> None:
+async def test_redis_acl_user_and_password_are_used(server: Redis) -> None:
     server.command("ACL", "SETUSER", "brain", "on", ">secret", "~somabrain:*", "+get", "+set", "+ping")
     async with opened(f"redis://brain:secret@127.0.0.1:{server.port}") as counting:
         assert not await counting.get("somabrain:k")
         assert await counting.get("somabrain:k")
 
 
-async def test_tls_is_used_and_a_stranger_is_not_believed() -> None:
+async def test_redis_tls_is_verified() -> None:
     with redis(password="p", tls=True) as server:
         async with opened(server.url, ca_file=server.ca_file) as counting:
             assert not await counting.get("k")
@@ -294,7 +294,7 @@ async def test_tls_is_used_and_a_stranger_is_not_believed() -> None:
             assert "certificate verify failed" in stranger.cache.last_check().reason
 
 
-async def test_a_renewed_authority_of_redis_is_followed_without_a_restart(tmp_path: Path) -> None:
+async def test_renewed_redis_ca_is_reloaded(tmp_path: Path) -> None:
     """Once the file has both authorities, Redis is used whichever of them signed its certificate."""
     with redis(tls=True) as server:
         assert server.ca_file is not None
@@ -321,7 +321,7 @@ async def test_a_renewed_authority_of_redis_is_followed_without_a_restart(tmp_pa
             assert await counting.get("k")
 
 
-async def test_a_rotated_password_and_user_are_followed_without_a_restart(server: Redis) -> None:
+async def test_rotated_redis_user_and_password_are_reloaded(server: Redis) -> None:
     server.command("ACL", "SETUSER", "rotating", "on", ">first", "~*", "+get", "+set", "+ping")
     now = CacheSettings.model_validate({"url": f"redis://rotating:first@127.0.0.1:{server.port}", "timeout_s": 1.0})
     metrics = Metrics()
@@ -350,7 +350,7 @@ async def following(settings: list[CacheSettings]) -> AsyncIterator[CountingCach
         yield CountingCache(cache, metrics)
 
 
-async def test_a_url_that_is_changed_to_one_of_tls_is_followed(url: str) -> None:
+async def test_redis_url_change_to_tls_is_reloaded(url: str) -> None:
     """Authorities that are renewed afterwards are followed as well."""
     with redis(tls=True) as secured:
         assert secured.ca_file is not None
@@ -371,7 +371,7 @@ async def test_a_url_that_is_changed_to_one_of_tls_is_followed(url: str) -> None
             assert "certificate verify failed" in counting.cache.last_check().reason
 
 
-async def test_after_an_invalid_url_the_last_valid_one_is_used_with_a_renewed_authority(tmp_path: Path) -> None:
+async def test_invalid_redis_url_keeps_last_valid_one_and_reloads_ca(tmp_path: Path) -> None:
     with redis(tls=True) as server:
         assert server.ca_file is not None
         stranger = CertificateAuthority.create(tmp_path / "stranger")
@@ -387,7 +387,7 @@ async def test_after_an_invalid_url_the_last_valid_one_is_used_with_a_renewed_au
             assert await counting.get("k")
 
 
-async def test_no_setting_but_the_url_and_the_passwords_is_followed(tmp_path: Path) -> None:
+async def test_other_redis_settings_are_not_reloaded(tmp_path: Path) -> None:
     with redis(password="p", tls=True) as server:
         stranger = CertificateAuthority.create(tmp_path / "stranger")
         valid = CacheSettings.model_validate({"url": server.url, "ca_file": server.ca_file, "timeout_s": 1.0})
@@ -398,7 +398,7 @@ async def test_no_setting_but_the_url_and_the_passwords_is_followed(tmp_path: Pa
             assert counting.cache.last_check().ok
 
 
-def test_the_service_reads_a_rotated_password_in_a_file_again(
+def test_service_rereads_rotated_redis_password_file(
     server: Redis, folder: Path, tmp_path: Path, settings: dict[str, object]
 ) -> None:
     """A chart's Secret changes under the running process: /healthz is ok again without a restart."""
@@ -420,14 +420,14 @@ def drop_clients(server: Redis) -> None:
 
 
 @pytest.mark.parametrize("name", ["ca_file", "cert_file"])
-async def test_a_file_that_is_no_pem_stops_the_start(tmp_path: Path, name: str) -> None:
+async def test_invalid_pem_file_fails_startup(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("no certificate")
     with pytest.raises(ConfigurationError, match=rf"cache\.{name}"):
         async with opened("rediss://127.0.0.1:1", **{name: tmp_path / "file"}):
             pass
 
 
-async def test_a_certificate_is_shown_where_it_is_asked_for() -> None:
+async def test_client_certificate_is_presented_to_redis() -> None:
     with redis(tls=True) as server:
         assert server.ca_file is not None
         authority = CertificateAuthority(server.ca_file.parent)
@@ -451,7 +451,7 @@ async def wait_until_cached(counting: CountingCache, key: str) -> None:
 
 
 @pytest.mark.parametrize("tls", [False, True])
-async def test_behind_sentinels_the_new_primary_is_found(tls: bool) -> None:
+async def test_sentinel_failover_finds_the_new_primary(tls: bool) -> None:
     with redis_sentinel(password="secret", tls=tls) as group:
         hosts = ",".join(f"{host}:{port}" for host, port in group.sentinels)
         scheme, ca_file = "rediss" if tls else "redis", group.primary.ca_file
@@ -465,8 +465,8 @@ async def test_behind_sentinels_the_new_primary_is_found(tls: bool) -> None:
             assert group.replica.command("EXISTS", "after") == "1"
 
 
-async def test_a_sentinel_that_is_silent_is_asked_last() -> None:
-    """The first of the Sentinels accepts connections and never answers: the others are asked, now and when it fails."""
+async def test_silent_sentinel_is_queried_last() -> None:
+    """The first of the Sentinels accepts connections and never answers: others are queried, now and when it fails."""
     with redis_sentinel() as servers, socket.create_server(("127.0.0.1", 0)) as silent:
         addresses = [silent.getsockname()[:2], *servers.sentinels]
         hosts = ",".join(f"{host}:{port}" for host, port in addresses)
@@ -477,7 +477,7 @@ async def test_a_sentinel_that_is_silent_is_asked_last() -> None:
             assert await counting.get("k")
 
 
-async def test_sentinels_may_want_a_password_of_their_own() -> None:
+async def test_sentinel_password_is_separate() -> None:
     with redis_sentinel(password="secret") as group:
         for _, port in group.sentinels:
             shell.run([tool("redis-cli"), "-p", port, "ACL", "SETUSER", "default", "resetpass", ">watching"])
@@ -493,7 +493,7 @@ async def test_sentinels_may_want_a_password_of_their_own() -> None:
 @pytest.mark.parametrize("tls", [False, True])
 # redis-py leaves connections to the garbage collector when it looks for other nodes.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_a_cluster_takes_each_key_at_its_own_node(tls: bool) -> None:
+async def test_redis_cluster_keys_are_read_from_their_node(tls: bool) -> None:
     with redis_cluster(password="secret", tls=tls) as nodes:
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
         scheme = "rediss" if tls else "redis"
@@ -510,7 +510,7 @@ async def test_a_cluster_takes_each_key_at_its_own_node(tls: bool) -> None:
     gc.collect()
 
 
-def test_the_settings_without_an_address_open_nothing() -> None:
+def test_cache_without_url_is_disabled() -> None:
     async def opens() -> bool:
         async with open_cache(CacheSettings(), Metrics().cache) as cache:
             return cache is not None

@@ -64,7 +64,7 @@ async def recall(address: str, token: str, traceparent: str) -> None:
         )
 
 
-async def test_a_recall_is_one_tree_under_its_callers_span(
+async def test_recall_trace_is_one_tree_under_the_caller_span(
     traced: ServiceProcess, telemetry: Collector, idp: Issuer
 ) -> None:
     """A Recall is one tree of spans under the caller's span, and no query, text or token is in the telemetry.
@@ -105,7 +105,7 @@ async def test_a_recall_is_one_tree_under_its_callers_span(
         assert secret not in exported
 
 
-async def test_a_refused_call_is_a_span_with_its_status_and_no_words(
+async def test_refused_call_span_has_status_and_no_content(
     traced: ServiceProcess, telemetry: Collector, idp: Issuer
 ) -> None:
     """The span of a call that fails by the caller's mistake has its gRPC status, but is not marked as an error."""
@@ -120,9 +120,7 @@ async def test_a_refused_call_is_a_span_with_its_status_and_no_words(
     assert {(span.name, span.status) for span in refused()} == {(RECALL, 0)}
 
 
-async def test_a_collector_that_is_gone_costs_spans_and_never_a_call(
-    folder: Path, settings: dict[str, object], idp: Issuer
-) -> None:
+async def test_collector_outage_loses_spans_but_no_call(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
     """Without a collector every call succeeds, and the process still stops cleanly in time."""
     own = {"trace__endpoint": "http://127.0.0.1:9", "trace__sample_ratio": 1, "trace__timeout_s": 1}
     with service(folder, {**settings, **own}) as running:
@@ -134,9 +132,7 @@ async def test_a_collector_that_is_gone_costs_spans_and_never_a_call(
         assert await asyncio.to_thread(running.stop, signal.SIGTERM) == 0
 
 
-async def test_the_log_of_a_call_carries_the_ids_of_its_trace(
-    folder: Path, settings: dict[str, object], idp: Issuer
-) -> None:
+async def test_call_log_has_the_trace_id(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
     """Without a trace endpoint no span is recorded, but the log still has the caller's trace id."""
     with service(folder, settings) as running:
         running.wait_until_ready()
@@ -147,7 +143,7 @@ async def test_the_log_of_a_call_carries_the_ids_of_its_trace(
     assert refused["trace_id"] == trace
 
 
-async def test_rotated_headers_for_the_collector_are_sent(
+async def test_rotated_collector_headers_are_sent(
     folder: Path, tmp_path: Path, settings: dict[str, object], idp: Issuer
 ) -> None:
     """Spans are sent with the token that the file has then: the exporter's own headers would be those of the start."""

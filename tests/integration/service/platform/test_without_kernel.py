@@ -18,7 +18,9 @@ sys.exit(main())
 """
 
 
-async def test_without_the_kernel_postgresql_searches(settings: dict[str, object], idp: Issuer, tmp_path: Path) -> None:
+async def test_missing_kernel_falls_back_to_postgresql_search(
+    settings: dict[str, object], idp: Issuer, tmp_path: Path
+) -> None:
     """A service whose Python lacks the kernel warns once, has the metric at 0, and recalls from PostgreSQL."""
     script = tmp_path / "somabrain-service"
     script.write_text(SCRIPT)
@@ -38,7 +40,7 @@ async def test_without_the_kernel_postgresql_searches(settings: dict[str, object
         assert series(running, "somabrain_search_index_namespaces") == 0.0
 
 
-def test_with_the_kernel_there_is_no_warning(brain: ServiceProcess) -> None:
+def test_kernel_metric_is_one_without_warning(brain: ServiceProcess) -> None:
     """A service that has the kernel has the metric at 1."""
     assert brain.events("no search index") == []
     assert series(brain, "somabrain_search_kernel") == 1.0

@@ -74,7 +74,7 @@ def failures(brain: ServiceProcess, cause: str) -> float:
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-async def test_a_bad_token_is_unauthenticated_without_detail(
+async def test_invalid_token_is_unauthenticated_without_detail(
     connect: Connect, brain: ServiceProcess, idp: Issuer, kind: str
 ) -> None:
     """Every bad token gets the same sentence, the first time and from the cache; only the metric has the cause."""
@@ -90,7 +90,7 @@ async def test_a_bad_token_is_unauthenticated_without_detail(
     assert failures(brain, cause) == before + 2
 
 
-async def test_two_tokens_are_none(brain: ServiceProcess, idp: Issuer) -> None:
+async def test_two_authorization_headers_are_refused(brain: ServiceProcess, idp: Issuer) -> None:
     metadata = tuple(("authorization", f"Bearer {idp.token(tenant)}") for tenant in ("a", "b"))
     async with grpc.aio.insecure_channel(brain.address) as channel:
         stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
@@ -99,7 +99,7 @@ async def test_two_tokens_are_none(brain: ServiceProcess, idp: Issuer) -> None:
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_a_megabyte_of_metadata_is_refused_by_grpc_itself(brain: ServiceProcess, idp: Issuer) -> None:
+async def test_megabyte_of_metadata_is_refused_by_grpc(brain: ServiceProcess, idp: Issuer) -> None:
     """The call reaches no handler, and the server's memory does not grow however often it is sent."""
     status = Path(f"/proc/{brain.process.pid}/status")
 
@@ -118,7 +118,7 @@ async def test_a_megabyte_of_metadata_is_refused_by_grpc_itself(brain: ServicePr
     assert max(sizes[10:]) - sizes[10] < 8 * 1024, sizes[::10]
 
 
-async def test_metadata_is_taken_up_to_its_bound_and_never_by_chance(brain: ServiceProcess, idp: Issuer) -> None:
+async def test_metadata_limit_is_deterministic(brain: ServiceProcess, idp: Issuer) -> None:
     """A call with over 14 kB of metadata always succeeds; gRPC's default refuses at random between 8 and 16 KiB."""
     token = idp.token("large", groups=["g" * 100] * 110)
     assert 14_000 < len(token) < 16_384
@@ -127,7 +127,7 @@ async def test_metadata_is_taken_up_to_its_bound_and_never_by_chance(brain: Serv
             assert [namespace async for namespace in client.list_namespaces()] == []
 
 
-async def test_a_policy_that_denies_names_its_rule(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
+async def test_missing_scope_is_denied_by_name(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
     """Where a scope claim is configured, a token without the method's scope is denied."""
     with service(folder, {**settings, "auth__scope_claim": "/scope"}) as running:
         running.wait_until_ready()
@@ -151,7 +151,7 @@ def scoped(folder: Path, settings: dict[str, object]) -> Iterator[ServiceProcess
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_a_caller_held_to_some_namespaces_touches_no_other_by_any_method(
+def test_namespace_restricted_caller_is_denied_elsewhere_in_every_method(
     scoped: ServiceProcess, idp: Issuer, method: MethodDescriptor
 ) -> None:
     """Every method on another namespace is denied, and so is the list of all namespaces."""
@@ -175,10 +175,10 @@ def test_a_caller_held_to_some_namespaces_touches_no_other_by_any_method(
             assert code("mine-1") is not grpc.StatusCode.PERMISSION_DENIED
 
 
-async def test_a_policy_engine_that_is_stopped_denies_after_five_seconds(
+async def test_stopped_policy_engine_denies_after_cache_ttl(
     folder: Path, settings: dict[str, object], idp: Issuer
 ) -> None:
-    """A cached decision holds for its five seconds; a call without one is denied at once."""
+    """A cached decision is valid for its five seconds; a call without one is denied at once."""
     with opa(POLICIES) as engine:
         changed = {**settings, "policy__url": f"{engine.url}/v1/data/sb/policy"}
         with service(folder, changed) as running:

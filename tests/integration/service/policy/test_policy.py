@@ -40,7 +40,7 @@ def settings(engine: Opa, path: str = "/v1/data/sb/policy", cache_s: float = 5.0
     return PolicySettings(url=f"{engine.url}{path}", cache_s=cache_s)
 
 
-def test_the_default_policy_passes_its_own_tests() -> None:
+def test_default_policy_passes_opa_tests_with_full_coverage() -> None:
     """`opa test` passes and covers every line, and OPA's formatter and strict checks have no complaint."""
     for command in (
         ["test", "-v"],
@@ -54,7 +54,7 @@ def test_the_default_policy_passes_its_own_tests() -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-async def test_a_tenant_may_and_a_missing_scope_is_named(engine: Opa) -> None:
+async def test_tenant_is_allowed_and_missing_scope_is_named(engine: Opa) -> None:
     async with policy_client(settings(engine), Metrics()) as policy:
         await policy.require(identity(), REMEMBER, "notes")
         await policy.require(identity(frozenset({"memory.write"})), REMEMBER, "notes")
@@ -64,13 +64,13 @@ async def test_a_tenant_may_and_a_missing_scope_is_named(engine: Opa) -> None:
             await policy.require(identity(tenant=""), REMEMBER, "notes")
 
 
-async def test_a_policy_that_is_not_there_denies(engine: Opa) -> None:
+async def test_undefined_policy_denies(engine: Opa) -> None:
     async with policy_client(settings(engine, "/v1/data/no/such/policy"), Metrics()) as policy:
         with pytest.raises(PermissionDenied, match="the policy is undefined"):
             await policy.require(identity(), REMEMBER, "notes")
 
 
-async def test_an_error_of_the_engine_denies(engine: Opa) -> None:
+async def test_engine_error_denies(engine: Opa) -> None:
     async with policy_client(settings(engine, "/v1/nothing"), Metrics()) as policy:
         with pytest.raises(PermissionDenied, match=r"could not decide \(HTTP 404\)"):
             await policy.require(identity(), REMEMBER, "notes")
@@ -83,8 +83,8 @@ allow := false if input.namespace == "secret"
 """
 
 
-async def test_a_policy_that_cannot_be_evaluated_is_told_from_an_engine_that_is_not_there(tmp_path: Path) -> None:
-    """The caller is denied in words of their own; the log has OPA's code and place, once, and a metric counts it."""
+async def test_policy_evaluation_error_differs_from_unreachable_engine(tmp_path: Path) -> None:
+    """Both deny the caller with different messages; the log has OPA's code and place once, and a metric counts it."""
     (tmp_path / "conflict.rego").write_text(CONFLICT)
     reader, metrics = identity(frozenset({"memory.read"})), Metrics()
     with opa(tmp_path) as engine, structlog.testing.capture_logs() as logs:
@@ -103,8 +103,8 @@ async def test_a_policy_that_cannot_be_evaluated_is_told_from_an_engine_that_is_
 
 
 @pytest.mark.parametrize("body", [NESTED, "<html>", "{"], ids=["nested", "HTML", "cut off"])
-async def test_an_unusable_answer_of_the_engine_denies(body: str) -> None:
-    """A body that cannot be parsed denies with a sentence, whatever is wrong with it."""
+async def test_malformed_engine_response_denies(body: str) -> None:
+    """A body that cannot be parsed denies with a message, whatever is wrong with it."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text=body, content_type="application/json")
@@ -114,8 +114,8 @@ async def test_an_unusable_answer_of_the_engine_denies(body: str) -> None:
             await policy.require(identity(), REMEMBER, "notes")
 
 
-async def test_an_engine_that_does_not_answer_in_time_denies() -> None:
-    """A call is denied after the time-out when the engine accepts the connection and does not answer."""
+async def test_engine_timeout_denies() -> None:
+    """A call is denied after the timeout when the engine accepts the connection and does not answer."""
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -134,7 +134,7 @@ async def test_an_engine_that_does_not_answer_in_time_denies() -> None:
         await left.wait()
 
 
-async def test_a_kept_decision_outlives_the_engine_by_its_life_and_no_longer(engine: Opa) -> None:
+async def test_cached_decision_outlives_engine_only_for_its_ttl(engine: Opa) -> None:
     async with policy_client(settings(engine, cache_s=1.0), Metrics()) as policy:
         await policy.require(identity(), REMEMBER, "notes")
         engine.stop()
@@ -146,7 +146,7 @@ async def test_a_kept_decision_outlives_the_engine_by_its_life_and_no_longer(eng
             await policy.require(identity(), REMEMBER, "notes")
 
 
-async def test_limits_beside_the_policy_hold(tmp_path: Path) -> None:
+async def test_limits_mounted_beside_the_policy_apply(tmp_path: Path) -> None:
     """Limits in a file of OPA's folder, where a ConfigMap would be mounted, take effect."""
     shutil.copy(POLICIES / "sb.rego", tmp_path)
     limits = {"read_only_tenants": ["archive"], "namespaces": {"a": {"agent": ["notes-*"]}}}
@@ -161,14 +161,14 @@ async def test_limits_beside_the_policy_hold(tmp_path: Path) -> None:
                 await policy.require(identity(tenant="archive"), REMEMBER, "reports")
 
 
-async def test_what_many_calls_ask_at_once_is_asked_once(engine: Opa) -> None:
+async def test_concurrent_identical_queries_are_sent_once(engine: Opa) -> None:
     metrics = Metrics()
     async with policy_client(settings(engine, cache_s=0), metrics) as policy:
         await asyncio.gather(*(policy.require(identity(), REMEMBER, "notes") for _ in range(100)))
     assert "somabrain_policy_seconds_count 1.0" in metrics.exposition().decode()
 
 
-async def test_decisions_and_where_they_came_from_are_counted(engine: Opa) -> None:
+async def test_decisions_are_counted_by_outcome_and_source(engine: Opa) -> None:
     metrics = Metrics()
     async with policy_client(settings(engine), metrics) as policy:
         for _ in range(3):

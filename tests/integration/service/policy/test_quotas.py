@@ -78,7 +78,7 @@ async def let_in(call: Callable[[], Awaitable[object]]) -> None:
                 return
 
 
-async def test_a_rate_is_felt_and_says_when_to_come_again(
+async def test_rate_limit_refuses_with_retry_delay(
     client: MemoryClient, flag: Callable[[str, str], None], limited: ServiceProcess
 ) -> None:
     async with client:
@@ -93,9 +93,7 @@ async def test_a_rate_is_felt_and_says_when_to_come_again(
         await let_in(lambda: client.get_namespace("notes"))
 
 
-async def test_the_items_of_a_batch_use_up_the_rate_of_writes(
-    client: MemoryClient, flag: Callable[[str, str], None]
-) -> None:
+async def test_batch_items_consume_the_write_rate(client: MemoryClient, flag: Callable[[str, str], None]) -> None:
     async with client:
         await client.create_namespace("notes")
         flag("writes_per_second", "10")
@@ -106,7 +104,7 @@ async def test_the_items_of_a_batch_use_up_the_rate_of_writes(
         await client.recall("notes", "memory")
 
 
-async def test_a_stock_is_told_and_held(client: MemoryClient, flag: Callable[[str, str], None]) -> None:
+async def test_storage_quota_is_reported_and_enforced(client: MemoryClient, flag: Callable[[str, str], None]) -> None:
     async with client:
         await client.create_namespace("notes")
         statistics = (await client.get_namespace("notes")).statistics
@@ -126,7 +124,9 @@ async def test_a_stock_is_told_and_held(client: MemoryClient, flag: Callable[[st
             await client.remember("notes", "four")
 
 
-async def test_read_only_is_felt_and_reading_goes_on(client: MemoryClient, flag: Callable[[str, str], None]) -> None:
+async def test_read_only_flag_refuses_writes_and_allows_reads(
+    client: MemoryClient, flag: Callable[[str, str], None]
+) -> None:
     async with client:
         await client.create_namespace("notes")
         memory = await client.remember("notes", "Bees dance.")
@@ -139,7 +139,7 @@ async def test_read_only_is_felt_and_reading_goes_on(client: MemoryClient, flag:
         await let_in(lambda: client.remember("notes", "more"))
 
 
-async def test_a_flag_for_all_is_felt_by_all_but_those_with_their_own(
+async def test_global_flag_applies_unless_overridden_per_tenant(
     client: MemoryClient, store: Etcd, flag: Callable[[str, str], None], limited: ServiceProcess, idp: Issuer
 ) -> None:
     other = MemoryClient(limited.address, token=idp.token("t-other"), retry=RetryPolicy(max_attempts=1))
