@@ -7,7 +7,7 @@ from somabrain_service.store.maintenance import MaintenanceStore
 
 
 async def swept(worker: Job, maintenance: MaintenanceStore) -> list[BatchResult]:
-    """Run rounds of a job until nothing is left, and return their results."""
+    """Run a job until nothing is left to do, and return the results of its runs."""
     rounds = [await worker.run_once(maintenance)]
     while rounds[-1].has_more:
         rounds.append(await worker.run_once(maintenance))

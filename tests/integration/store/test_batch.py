@@ -38,8 +38,8 @@ class Counting(PooledEncoder):
         """Do nothing: the owner of the encoder closes it."""
 
 
-async def test_a_batch_is_as_if_its_items_were_kept_one_by_one(brain: Brain) -> None:
-    """Recall gives the same texts and scores as for single writes, by words, encoded vectors and callers' vectors."""
+async def test_batch_recall_scores_equal_those_of_single_writes(brain: Brain) -> None:
+    """Recall gives the same texts and scores as for single writes, by terms, encoded vectors and callers' vectors."""
     axis = Vector.of(tuple(float(i == 3) for i in range(DIMENSIONS)))
     items = [
         RememberItem(MemoryDraft("Bees dance at noon.", session="s", labels={"k": "v", "l": "w"})),
@@ -61,7 +61,7 @@ async def test_a_batch_is_as_if_its_items_were_kept_one_by_one(brain: Brain) -> 
         ]
 
 
-async def test_one_encoding_one_version_and_a_row_of_the_feed_for_each(
+async def test_batch_uses_one_encoder_call_one_version_and_one_change_per_item(
     brain: Brain, services: AppContext, minilm: OnnxEncoder, database: Clone
 ) -> None:
     counting = Counting(minilm)
@@ -77,9 +77,7 @@ async def test_one_encoding_one_version_and_a_row_of_the_feed_for_each(
     counted_exactly(database)
 
 
-async def test_batches_single_writes_and_forgetters_count_exactly_and_take_a_place_each(
-    brain: Brain, database: Clone
-) -> None:
+async def test_concurrent_batches_writes_and_deletes_keep_counts_exact(brain: Brain, database: Clone) -> None:
     """Concurrent batches, writes and deletions leave exact counts and give each memory its own session position.
 
     They share words and two sessions, which they use in opposite orders.
@@ -108,7 +106,7 @@ async def test_batches_single_writes_and_forgetters_count_exactly_and_take_a_pla
     assert versions == list(range(1, 4 * 2 + 10 + 1))
 
 
-async def test_twins_of_a_batch_are_kept_once(brain: Brain) -> None:
+async def test_concurrent_identical_batches_are_stored_once(brain: Brain) -> None:
     items = [RememberItem(MemoryDraft(f"bee {i}", session="s"), None, f"r{i}") for i in range(20)]
     first, *others = await asyncio.gather(
         *(brain.remember_all(*(items if n % 2 else reversed(items))) for n in range(4))

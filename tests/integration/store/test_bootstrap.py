@@ -61,7 +61,7 @@ def dropped(database_server: EmbeddedDatabase) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("dropped")
-async def test_any_names_will_do_and_a_second_run_changes_only_passwords(database_server: EmbeddedDatabase) -> None:
+async def test_bootstrap_accepts_any_names_and_rerun_changes_only_passwords(database_server: EmbeddedDatabase) -> None:
     bootstrap(database_server, 'it\'s "one"')
     bootstrap(database_server, "two")
 
@@ -95,8 +95,8 @@ def dsn_of(server: EmbeddedDatabase, user: str, database: str) -> str:
 
 
 @pytest.mark.usefixtures("dropped")
-def test_a_role_that_creates_roles_and_databases_may_run_it(database_server: EmbeddedDatabase) -> None:
-    """A role with CREATEROLE and CREATEDB alone runs the file; what it may not is said with the remedy.
+def test_bootstrap_works_with_createrole_and_createdb_alone(database_server: EmbeddedDatabase) -> None:
+    """A role with CREATEROLE and CREATEDB alone runs the file; missing rights are reported with the remedy.
 
     That is all but the extension, which is not trusted in this build: once a superuser created it, in a schema of its
     own, a second run and a third end well, and the owner migrates.
@@ -123,8 +123,8 @@ def test_a_role_that_creates_roles_and_databases_may_run_it(database_server: Emb
 
 
 @pytest.mark.usefixtures("dropped")
-def test_a_role_with_more_rights_than_it_must_have_is_refused(database_server: EmbeddedDatabase) -> None:
-    """A role that is a superuser, or may pass row security, ends the run with the statement that mends it."""
+def test_role_with_excessive_rights_is_refused(database_server: EmbeddedDatabase) -> None:
+    """A role that is a superuser, or bypasses row security, ends the run with the statement that corrects it."""
     with psycopg.connect(database_server.superuser_dsn, autocommit=True) as superuser:
         superuser.execute(sql.SQL("CREATE ROLE {} SUPERUSER BYPASSRLS").format(sql.Identifier(NAMES["app"])))
         done = run_bootstrap(database_server, database_server.superuser_dsn, "one")

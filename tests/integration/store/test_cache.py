@@ -1,4 +1,4 @@
-"""Recall with the cache answers as Recall without it, and Redis never stores a word of a memory."""
+"""Recall with the cache returns the same as Recall without it, and Redis never stores a word of a memory."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ QUESTIONS: list[dict[str, object]] = [
 ]
 
 
-async def test_a_known_answer_is_the_answer(pair: Pair) -> None:
-    """The second time that a question of any kind is asked, the answer is cached and exactly the same."""
+async def test_cached_recall_equals_computed_recall(pair: Pair) -> None:
+    """The second answer to a question of any kind is cached and exactly the same as the first."""
     await pair.without.create()
     await some(pair)
     for question in QUESTIONS:
@@ -115,14 +115,14 @@ async def test_a_known_answer_is_the_answer(pair: Pair) -> None:
         assert (await pair.recall(**question)).cached, question  # type: ignore[arg-type]
 
 
-async def test_a_bound_on_the_score_needs_no_order_of_its_own(pair: Pair) -> None:
+async def test_min_score_reuses_the_cached_ranking(pair: Pair) -> None:
     await pair.without.create()
     await some(pair)
     await pair.recall("honey")
     assert (await pair.recall("honey", min_score=0.9)).cached
 
 
-async def test_every_write_is_seen_at_once(pair: Pair) -> None:
+async def test_every_write_invalidates_cached_recall(pair: Pair) -> None:
     await pair.without.create()
     first = (await some(pair))[0]
     for write in (
@@ -136,7 +136,7 @@ async def test_every_write_is_seen_at_once(pair: Pair) -> None:
         assert not (await pair.recall("honey")).cached
 
 
-async def test_what_expires_is_gone_to_the_moment(pair: Pair) -> None:
+async def test_expired_memory_leaves_cached_recall_on_time(pair: Pair) -> None:
     await pair.without.create()
     await some(pair)
     await pair.without.remember("honey today", ttl=timedelta(seconds=90))
@@ -150,7 +150,7 @@ async def test_what_expires_is_gone_to_the_moment(pair: Pair) -> None:
     assert {hit.memory.text for hit in before.hits} - {hit.memory.text for hit in after.hits} >= {"honey today"}
 
 
-async def test_age_is_felt_step_by_step(pair: Pair) -> None:
+async def test_cached_recall_ends_with_its_recency_step(pair: Pair) -> None:
     """An answer is cached within one step of recency, a minute for a half-life of 1024 minutes, never across two."""
     await pair.without.create(recency_half_life=timedelta(minutes=1024))
     await some(pair)
@@ -162,7 +162,7 @@ async def test_age_is_felt_step_by_step(pair: Pair) -> None:
     assert 2 <= len(recencies) <= 3
 
 
-async def test_changed_settings_are_another_question(pair: Pair) -> None:
+async def test_changed_namespace_settings_miss_the_cache(pair: Pair) -> None:
     await pair.without.create()
     await some(pair)
     await pair.recall("honey")
@@ -173,7 +173,7 @@ async def test_changed_settings_are_another_question(pair: Pair) -> None:
     assert not (await pair.recall("honey")).cached
 
 
-async def test_flags_that_bear_on_the_order_are_of_the_key_and_one_turns_it_off(pair: Pair) -> None:
+async def test_ranking_flags_are_part_of_the_cache_key(pair: Pair) -> None:
     await pair.without.create()
     await some(pair)
     for flags in ({}, {"contiguity": False}, {"bias": False}, {"dense_recall": False}):
@@ -183,7 +183,7 @@ async def test_flags_that_bear_on_the_order_are_of_the_key_and_one_turns_it_off(
     assert not (await pair.switched(recall_cache=False).recall("honey")).cached
 
 
-async def test_tenants_and_namespaces_share_nothing(pair: Pair) -> None:
+async def test_cache_is_not_shared_between_tenants_or_namespaces(pair: Pair) -> None:
     others = [
         replace(pair, with_cache=pair.with_cache.of("b"), without=pair.without.of("b")),
         replace(pair, with_cache=pair.with_cache.at("more"), without=pair.without.at("more")),
@@ -194,7 +194,7 @@ async def test_tenants_and_namespaces_share_nothing(pair: Pair) -> None:
         assert not (await one.recall("honey")).cached
 
 
-async def test_a_namespace_that_is_made_anew_knows_nothing_of_before(pair: Pair) -> None:
+async def test_recreated_namespace_does_not_reuse_cached_recall(pair: Pair) -> None:
     for _ in range(2):
         await pair.without.create()
         await some(pair)
@@ -202,8 +202,8 @@ async def test_a_namespace_that_is_made_anew_knows_nothing_of_before(pair: Pair)
         await delete_namespace(pair.without.services, pair.without.tenant, pair.without.parent)
 
 
-async def test_words_alone_while_the_encoder_is_away_are_told_each_time(pair: Pair) -> None:
-    """The order by words is cached; each call itself reports that the encoder is unavailable."""
+async def test_cached_recall_reports_unavailable_encoder_each_time(pair: Pair) -> None:
+    """The lexical ranking is cached; each call itself reports that the encoder is unavailable."""
 
     class Away(PooledEncoder):
         encoder_id, dimensions = ENCODER_ID, 384
@@ -224,7 +224,7 @@ async def test_words_alone_while_the_encoder_is_away_are_told_each_time(pair: Pa
     assert (answer.cached, answer.degraded, answer.encoder_id) == (False, (), ENCODER_ID)
 
 
-async def test_the_vector_of_a_query_is_made_once(pair: Pair, minilm: Encoder, server: Redis) -> None:
+async def test_query_vector_is_encoded_once_for_all_processes(pair: Pair, minilm: Encoder, server: Redis) -> None:
     """The vector of a query is encoded once for all processes, because it is stored in Redis."""
     encoded = []
 
@@ -248,7 +248,7 @@ async def test_the_vector_of_a_query_is_made_once(pair: Pair, minilm: Encoder, s
     assert encoded == [["Where is the honey?"]]
 
 
-async def test_of_a_forgotten_text_redis_has_no_word(pair: Pair, server: Redis) -> None:
+async def test_redis_has_no_trace_of_a_forgotten_text(pair: Pair, server: Redis) -> None:
     """After a recalled memory is forgotten, no key or value in Redis contains a word, a stem or the vector of it."""
     await pair.without.create()
     await some(pair)
@@ -276,8 +276,8 @@ async def dump(server: Redis) -> dict[bytes, bytes]:
         return {key: cast("bytes", await client.get(key)) async for key in client.scan_iter()}
 
 
-async def test_equal_calls_that_meet_while_nothing_is_cached_are_all_answered(database: Clone, server: Redis) -> None:
-    """With a search index each call may begin again on its own, also while another one's computation is shared."""
+async def test_concurrent_identical_recalls_with_empty_cache_all_succeed(database: Clone, server: Redis) -> None:
+    """With a search index each call may start over by itself, also while another one's computation is shared."""
     server.command("FLUSHALL")
     settings = CacheSettings.model_validate({"url": server.url, "timeout_s": 1.0})
     async with (

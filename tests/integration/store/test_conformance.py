@@ -309,9 +309,7 @@ async def test_both_stores_give_the_same_answers(
                 await pair.do(step)
 
 
-async def test_at_the_next_answer_the_replica_knows_nothing_of_what_was_forgotten(
-    database: Clone, minilm: OnnxEncoder
-) -> None:
+async def test_search_index_drops_forgotten_memory_before_next_answer(database: Clone, minilm: OnnxEncoder) -> None:
     """The index drops words, labels, session and subject of a memory that another store forgot, before it answers."""
     async with (
         open_store(database.app_dsn, DatabaseSettings()) as sql,

@@ -57,7 +57,7 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
     await pool.release(connection)
 
 
-async def test_what_follows_a_failed_statement_does_not_happen(connection: Connection) -> None:
+async def test_failed_statement_cancels_the_rest_of_its_pipeline(connection: Connection) -> None:
     """When one of several statements sent together fails, none takes effect, and the connection stays usable."""
     await connection.execute(ADD, {"number": 1})
     connection.begin(BEGIN)
@@ -69,7 +69,7 @@ async def test_what_follows_a_failed_statement_does_not_happen(connection: Conne
     assert (await connection.execute(NUMBERS)).scalar_one() == [1, 2]
 
 
-async def test_a_commit_sent_with_a_statement_that_fails_commits_nothing(connection: Connection) -> None:
+async def test_commit_pipelined_with_failing_statement_commits_nothing(connection: Connection) -> None:
     """`execute_and_commit` commits all that its transaction wrote, or nothing."""
     connection.begin(BEGIN)
     await connection.execute_and_commit((ADD, {"number": 1}))
@@ -82,7 +82,7 @@ async def test_a_commit_sent_with_a_statement_that_fails_commits_nothing(connect
     assert (await connection.execute(NUMBERS)).scalar_one() == [1]
 
 
-async def test_what_was_not_committed_is_undone_when_given_back(pool: Pool) -> None:
+async def test_released_connection_rolls_back_uncommitted_work(pool: Pool) -> None:
     """A connection taken from the pool has no open transaction of its previous use."""
     connection = await pool.acquire()
     connection.begin(BEGIN)
@@ -94,7 +94,7 @@ async def test_what_was_not_committed_is_undone_when_given_back(pool: Pool) -> N
     await pool.release(again)
 
 
-async def test_prepared_statements_are_bounded(database: Clone) -> None:
+async def test_prepared_statements_per_connection_are_bounded(database: Clone) -> None:
     """A connection keeps about `max_prepared_statements` of them, and executes any number of others."""
     driver = await psycopg.AsyncConnection.connect(database.app_dsn, autocommit=True)
     connection = Connection(driver, max_prepared_statements=8)
@@ -124,9 +124,7 @@ async def test_prepared_statements_of_readers_are_bounded(database: Clone, faili
         await pool.release(connection)
 
 
-async def test_a_statement_that_could_not_be_prepared_can_be_once_it_is_right(
-    connection: Connection, database: Clone
-) -> None:
+async def test_failed_preparation_can_be_retried(connection: Connection, database: Clone) -> None:
     """A statement whose preparation failed is prepared once its cause is fixed: no stale name is kept."""
     late = sql("SELECT count(*) + CAST(:number AS int) FROM late")
     for _ in range(2):
@@ -139,7 +137,7 @@ async def test_a_statement_that_could_not_be_prepared_can_be_once_it_is_right(
     assert (await connection.execute(late, {"number": 1})).scalar_one() == 1
 
 
-async def test_megabytes_go_and_come(connection: Connection) -> None:
+async def test_pipeline_transfers_values_of_megabytes(connection: Connection) -> None:
     """Values larger than the buffers of both ends are transferred, several in one pipeline."""
     echo = sql("SELECT CAST(:text AS text)")
     texts = [chr(97 + i) * 3_000_000 for i in range(8)]
@@ -147,7 +145,7 @@ async def test_megabytes_go_and_come(connection: Connection) -> None:
     assert [answer.scalar_one() for answer in results] == texts
 
 
-async def test_a_broken_connection_says_so(pool: Pool, database: Clone) -> None:
+async def test_broken_connection_raises_connection_lost(pool: Pool, database: Clone) -> None:
     """A connection that the server closed raises ConnectionLost and is not reused by the pool."""
     connection = await pool.acquire()
     number = (await connection.execute(BACKEND_PID)).scalar_one()
@@ -163,7 +161,7 @@ async def test_a_broken_connection_says_so(pool: Pool, database: Clone) -> None:
     await pool.release(another)
 
 
-async def test_a_cancelled_statement_ends_on_the_server(pool: Pool, database: Clone) -> None:
+async def test_cancellation_cancels_the_statement_on_the_server(pool: Pool, database: Clone) -> None:
     """Cancelling a caller also cancels its statement in PostgreSQL."""
     connection = await pool.acquire()
     number = (await connection.execute(BACKEND_PID)).scalar_one()
@@ -188,7 +186,7 @@ async def test_a_cancelled_statement_ends_on_the_server(pool: Pool, database: Cl
     assert pool.in_use == 0
 
 
-async def test_who_waits_too_long_is_told_so(pool: Pool) -> None:
+async def test_exhausted_pool_raises_pool_timeout_and_recovers(pool: Pool) -> None:
     """A pool without a free connection raises PoolTimeout after its timeout, and serves again afterwards."""
     connections = [await pool.acquire() for _ in range(SIZE)]
     began = time.monotonic()
@@ -204,7 +202,7 @@ async def test_who_waits_too_long_is_told_so(pool: Pool) -> None:
     assert (pool.idle, pool.in_use) == (SIZE, 0)
 
 
-async def test_no_place_is_lost_to_those_who_give_up(pool: Pool) -> None:
+async def test_cancelled_callers_leak_no_pool_connections(pool: Pool) -> None:
     """However many callers are cancelled as they wait, connect or query, all connections are available afterwards."""
 
     async def query() -> None:
@@ -227,7 +225,7 @@ async def test_no_place_is_lost_to_those_who_give_up(pool: Pool) -> None:
         await pool.release(connection)
 
 
-async def test_arrays_of_texts_come_as_they_were(connection: Connection) -> None:
+async def test_text_arrays_round_trip_unchanged(connection: Connection) -> None:
     """Arrays of texts arrive unchanged, also with characters special in array literals; a NUL is refused."""
     echo = sql("SELECT CAST(:texts AS text[])")
     for values in (
@@ -253,7 +251,7 @@ FOR EACH ROW EXECUTE FUNCTION fail()
 """
 
 
-async def test_a_node_lost_before_the_commit_is_a_lost_connection(connection: Connection) -> None:
+async def test_node_loss_before_commit_is_connection_lost(connection: Connection) -> None:
     """A statement that fails because a distributed engine lost a node had no effect, and its connection stays open."""
     connection.begin(BEGIN)
     with pytest.raises(ConnectionLost) as lost:
@@ -266,10 +264,8 @@ async def test_a_node_lost_before_the_commit_is_a_lost_connection(connection: Co
 
 
 @pytest.mark.parametrize("state", ["XX000", "08006"])
-async def test_a_node_lost_at_the_commit_leaves_the_outcome_unknown(
-    connection: Connection, database: Clone, state: str
-) -> None:
-    """A COMMIT that a distributed engine could not bring to a node may be committed: it is not simply tried again."""
+async def test_node_loss_during_commit_is_commit_unknown(connection: Connection, database: Clone, state: str) -> None:
+    """A COMMIT that a distributed engine could not bring to a node may be committed: it is not simply retried."""
     with psycopg.connect(database.owner_dsn, autocommit=True) as owner:
         owner.execute(_FAIL_AT_COMMIT.format(state=state).encode())
     connection.begin(BEGIN)

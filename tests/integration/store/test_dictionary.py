@@ -79,7 +79,7 @@ class Dictionary(RuleBasedStateMachine):
         self.loop.close()
 
     def draw(self, seed: int) -> tuple[Random, str]:
-        """Let a second pass, and choose a key; by a seed, so that a thousand steps stay within hypothesis' bounds."""
+        """Advance the clock by a second, and choose a key, by a seed: a thousand steps stay within the bounds."""
         self.now += timedelta(seconds=1)
         self.paths = {key: entry for key, entry in self.paths.items() if entry.is_live(self.now)}
         chance = Random(seed)
@@ -238,7 +238,7 @@ class Dictionary(RuleBasedStateMachine):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("indexed", [False, True], ids=["postgresql", "search index"])
-def test_a_thousand_calls_by_key_are_answered_as_by_a_dictionary(database: Clone, indexed: bool) -> None:
+def test_keyed_namespace_behaves_like_a_dictionary_over_a_thousand_calls(database: Clone, indexed: bool) -> None:
     machine = type("Drawn", (Dictionary,), {"database": database, "indexed": indexed})
     run_state_machine_as_test(
         machine,

@@ -61,7 +61,7 @@ def copy_to_revisions(database: Clone) -> None:
 
 
 @pytest.mark.parametrize("delete_batch_size", [1, 2, 1000])
-async def test_no_backup_holds_a_word_about_an_erased_subject(brain: Brain, database: Clone) -> None:
+async def test_backup_contains_no_word_about_an_erased_subject(brain: Brain, database: Clone) -> None:
     await fill(brain)
     copy_to_revisions(database)
     with psycopg.connect(database.owner_dsn) as owner:  # a memory that was about another one before
@@ -79,7 +79,7 @@ async def test_no_backup_holds_a_word_about_an_erased_subject(brain: Brain, data
     assert (await brain.recall("meadow")).degraded == ()
 
 
-async def test_an_erasure_is_one_write_and_the_feed_tells_of_each(brain: Brain, database: Clone) -> None:
+async def test_erasure_is_one_version_with_a_change_per_memory(brain: Brain, database: Clone) -> None:
     await fill(brain)
     ids = [memory.name.memory for memory in await brain.list_all() if memory.subject != "ann"]
     erased = await erase(brain, "wollstonecraft")
@@ -89,7 +89,7 @@ async def test_an_erasure_is_one_write_and_the_feed_tells_of_each(brain: Brain, 
     assert feed == [(5, ordinal, memory) for ordinal, memory in enumerate(ids)]
 
 
-async def test_an_erasure_is_answered_again_and_spares_what_came_after(brain: Brain) -> None:
+async def test_repeated_erasure_replays_count_and_spares_later_memories(brain: Brain) -> None:
     await fill(brain)
     assert (await erase(brain, "nobody", "e0")).count == 0
     first = await erase(brain, "wollstonecraft", "e")
@@ -111,7 +111,7 @@ async def test_an_erasure_is_answered_again_and_spares_what_came_after(brain: Br
         await erase(brain, "")
 
 
-async def test_what_has_expired_is_erased_and_counted_too(brain: Brain, database: Clone) -> None:
+async def test_erasure_deletes_and_counts_expired_memories(brain: Brain, database: Clone) -> None:
     await brain.remember("A zanzibarite.", subject="ann", ttl=timedelta(milliseconds=20))
     await asyncio.sleep(0.05)
     assert await brain.list_all() == []
@@ -120,7 +120,7 @@ async def test_what_has_expired_is_erased_and_counted_too(brain: Brain, database
     counted_exactly(database)
 
 
-async def test_erasers_writers_and_forgetters_meet_and_counts_stay_exact(words: Brain, database: Clone) -> None:
+async def test_concurrent_erasures_writes_and_deletes_keep_counts_exact(words: Brain, database: Clone) -> None:
     results = [await words.remember(f"Bee {number}.", subject="ann") for number in range(6)]
     await asyncio.gather(
         erase(words, "ann"),
@@ -138,10 +138,10 @@ async def test_erasers_writers_and_forgetters_meet_and_counts_stay_exact(words: 
 
 
 @pytest.mark.parametrize("whole_namespace", [False, True])
-async def test_a_deletion_that_waits_for_an_update_leaves_none_of_its_words(
+async def test_namespace_deletion_waiting_for_update_leaves_no_terms(
     words: Brain, database: Clone, *, whole_namespace: bool
 ) -> None:
-    """A deletion that begins while a memory is updated deletes the terms that the update writes, too."""
+    """A deletion that begins while a memory is updated also deletes the terms that the update writes."""
     memory = (await words.remember("The meadow hums.", subject="wollstonecraft")).memory
     async with await psycopg.AsyncConnection.connect(database.owner_dsn) as holder:
         await holder.execute("SELECT FROM memories WHERE tenant_id = %s FOR UPDATE", [words.tenant])
@@ -154,7 +154,7 @@ async def test_a_deletion_that_waits_for_an_update_leaves_none_of_its_words(
     counted_exactly(database)
 
 
-async def test_expiry_leaves_a_memory_that_is_updated_to_the_next_run(
+async def test_expiry_skips_memory_locked_by_update_until_next_run(
     words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
     """Expiry does not wait for an update: it deletes the memory afterwards, with the terms of its new text."""
@@ -171,7 +171,7 @@ async def test_expiry_leaves_a_memory_that_is_updated_to_the_next_run(
     counted_exactly(database)
 
 
-async def test_a_deleted_namespace_leaves_no_row_and_its_successor_no_old_token(
+async def test_deleted_namespace_leaves_no_row_and_old_tokens_are_invalid(
     brain: Brain, words: Brain, database: Clone
 ) -> None:
     await fill(brain)
@@ -209,7 +209,7 @@ async def test_a_deleted_namespace_leaves_no_row_and_its_successor_no_old_token(
     assert await brain.recalled_texts("dance") == ["Wasps dance."]
 
 
-async def test_writers_meet_a_deletion_and_leave_nothing_behind(words: Brain, database: Clone) -> None:
+async def test_concurrent_writes_and_namespace_deletion_leave_no_rows(words: Brain, database: Clone) -> None:
     await asyncio.gather(*(words.remember(f"Bee {number}.") for number in range(4)))
     results = await asyncio.gather(
         delete(words, request_id="d"),
@@ -234,7 +234,7 @@ async def test_writers_meet_a_deletion_and_leave_nothing_behind(words: Brain, da
             assert count == 0, table
 
 
-async def test_statistics_are_exact_and_leave_out_what_has_expired(brain: Brain, words: Brain) -> None:
+async def test_statistics_are_exact_without_expired_memories(brain: Brain, words: Brain) -> None:
     await brain.remember("Bees dance.", session="s")
     await brain.remember("Bees sing.", session="s")
     await brain.remember("A hive.", session="t")

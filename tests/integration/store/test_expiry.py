@@ -35,7 +35,7 @@ def now() -> datetime:
 
 
 def later() -> datetime:
-    """The clock of a sweep in an hour, when what expires within the hour has expired."""
+    """The clock of an expiry run in an hour, when all that expires within the hour has expired."""
     return now() + HOUR
 
 
@@ -92,7 +92,7 @@ async def feed(brain: Brain, cursor: str, count: int) -> list[WatchEvent]:
     raise AssertionError("a watch ends only by an error")
 
 
-async def test_an_expired_memory_goes_with_all_its_rows_and_is_counted_off(
+async def test_expired_memory_is_deleted_with_its_rows_and_counts(
     brain: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
     live = await brain.remember("Ada keeps bees.", labels={"k": "v"})
@@ -111,22 +111,22 @@ async def test_an_expired_memory_goes_with_all_its_rows_and_is_counted_off(
     assert "quixot" not in stored
 
 
-async def test_what_has_not_expired_stays(brain: Brain, maintenance: MaintenanceStore) -> None:
+async def test_unexpired_memory_is_not_deleted(brain: Brain, maintenance: MaintenanceStore) -> None:
     unexpired = await brain.remember("later", ttl=2 * HOUR)
     forever = await brain.remember("forever")
     assert await swept(ExpireMemories(later, 1), maintenance) == [BatchResult(0)]
     assert {memory.name for memory in await brain.list_all()} == {unexpired.memory.name, forever.memory.name}
 
 
-async def test_a_memory_that_was_promoted_stays(brain: Brain, maintenance: MaintenanceStore) -> None:
+async def test_memory_made_permanent_before_expiry_is_not_deleted(brain: Brain, maintenance: MaintenanceStore) -> None:
     memory = (await brain.remember("short", ttl=HOUR / 2)).memory
     await brain.update(memory, expire_time=None)
     assert await swept(ExpireMemories(later, 1), maintenance) == [BatchResult(0)]
     assert len(await brain.list_all()) == 1
 
 
-async def test_the_feed_tells_of_what_expired_in_its_place(words: Brain, maintenance: MaintenanceStore) -> None:
-    """Expired memories are in the feed in order: one version per sweep of a namespace, one ordinal per memory.
+async def test_change_feed_has_one_version_per_expiry_batch(words: Brain, maintenance: MaintenanceStore) -> None:
+    """Expired memories are in the feed in order: one version per batch of a namespace, one ordinal per memory.
 
     Their events contain no memory.
     """
@@ -153,13 +153,13 @@ async def test_the_feed_tells_of_what_expired_in_its_place(words: Brain, mainten
 
 
 async def feed_from_now(brain: Brain) -> str:
-    """The cursor of the present end of the feed."""
+    """The cursor of the current end of the feed."""
     query = WatchQuery(brain.parent)
     async with aclosing(watch_memories(brain.services, brain.tenant, query)) as events:
         return (await anext(events)).cursor
 
 
-async def test_a_repeated_request_of_what_expired_writes_nothing_and_keeps_no_hash(
+async def test_replayed_request_of_expired_memory_writes_nothing_and_has_no_hash(
     words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
     await words.remember("short", ttl=HOUR / 2, request_id="r-1")
@@ -171,7 +171,7 @@ async def test_a_repeated_request_of_what_expired_writes_nothing_and_keeps_no_ha
     assert await words.list_all() == []
 
 
-async def test_batches_are_bounded_and_every_tenant_is_swept(
+async def test_expiry_batches_are_bounded_and_cover_every_tenant(
     words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
     for tenant in ("a", "b"):
@@ -187,7 +187,7 @@ async def test_batches_are_bounded_and_every_tenant_is_swept(
     assert expired == []
 
 
-async def test_shards_divide_namespaces_among_them(words: Brain, workers: WorkerStore) -> None:
+async def test_shards_partition_the_namespaces(words: Brain, workers: WorkerStore) -> None:
     for name in ("n1", "n2", "n3", "n4"):
         brain = words.at(name)
         await brain.create(encoder="lexical")
@@ -201,10 +201,10 @@ async def test_shards_divide_namespaces_among_them(words: Brain, workers: Worker
     assert [len(each) for each in namespaces] == [2, 2]
 
 
-async def test_a_sweep_that_meets_writers_and_forgetting_counts_right(
+async def test_expiry_concurrent_with_writes_and_deletes_keeps_counts_exact(
     words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
-    """Counts stay exact while eight tasks write and forget and a sweep runs in the same namespace."""
+    """Counts stay exact while eight tasks write and forget and an expiry run works in the same namespace."""
     stop = asyncio.Event()
 
     async def write(number: int) -> None:
@@ -236,9 +236,7 @@ def after_a_week() -> datetime:
     return now() + WEEK + HOUR
 
 
-async def test_a_feed_past_its_retention_goes_but_the_newest_change_of_it(
-    words: Brain, maintenance: MaintenanceStore, database: Clone
-) -> None:
+async def test_feed_trim_keeps_the_newest_change(words: Brain, maintenance: MaintenanceStore, database: Clone) -> None:
     cursors = []
     for i in range(4):
         await words.remember(f"bee {i}")
@@ -256,7 +254,7 @@ async def test_a_feed_past_its_retention_goes_but_the_newest_change_of_it(
     assert [event.change.position.version for event in events if event.change] == [4, 5]
 
 
-async def test_a_cursor_within_a_version_of_which_part_was_dropped_is_out_of_range(
+async def test_cursor_within_partially_trimmed_version_is_out_of_range(
     words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
     """A cursor is out of range when its version was trimmed in part, as one with more changes than a batch."""
@@ -272,7 +270,7 @@ async def test_a_cursor_within_a_version_of_which_part_was_dropped_is_out_of_ran
     assert len(await feed(words, events[3].cursor, 2)) == 2
 
 
-async def test_what_comes_after_a_change_that_is_to_stay_stays_whatever_its_time(
+async def test_feed_is_trimmed_only_from_its_beginning(
     words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
     """The feed is trimmed only at its beginning, because the clocks of writers differ."""
@@ -284,9 +282,7 @@ async def test_what_comes_after_a_change_that_is_to_stay_stays_whatever_its_time
     assert versions(database) == [(2, 0), (3, 0), (4, 0)]
 
 
-async def test_request_ids_go_when_their_day_is_over(
-    words: Brain, maintenance: MaintenanceStore, database: Clone
-) -> None:
+async def test_request_ids_are_purged_after_a_day(words: Brain, maintenance: MaintenanceStore, database: Clone) -> None:
     result = await words.remember("bee", request_id="r-1")
     assert await swept(PurgeIdempotencyKeys(now, 1), maintenance) == [BatchResult(0)]
     assert (await words.remember("bee", request_id="r-1")).memory == result.memory
@@ -297,7 +293,7 @@ async def test_request_ids_go_when_their_day_is_over(
     assert (await words.remember("bee", request_id="r-1")).memory.name != result.memory.name
 
 
-async def test_a_work_has_one_holder_a_shard_and_works_hold_apart(workers: WorkerStore) -> None:
+async def test_job_lock_is_exclusive_per_shard_and_job(workers: WorkerStore) -> None:
     async with workers.acquire("sweep", ALL) as first:
         assert first is not None
         async with workers.acquire("sweep", ALL) as second:
@@ -309,7 +305,7 @@ async def test_a_work_has_one_holder_a_shard_and_works_hold_apart(workers: Worke
         assert after is not None
 
 
-async def test_who_lost_its_connection_lost_the_lock_and_can_no_longer_write(
+async def test_lost_maintenance_connection_releases_lock_and_blocks_writes(
     words: Brain, workers: WorkerStore, database: Clone
 ) -> None:
     await words.remember("short", ttl=HOUR / 2)

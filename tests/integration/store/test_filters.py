@@ -1,4 +1,4 @@
-"""Filters select what their definition says, in every store; memories are forgotten by them, and hits come in pages."""
+"""Filters select according to their definition, in every store; memories are forgotten by them; hits come in pages."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ plain = st.builds(MemoryFilter, sessions=st.sampled_from([("a",), ("", "b")])) |
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(memory_filter=nested(plain))
-async def test_a_filter_selects_what_its_definition_says(
+async def test_filter_selects_according_to_its_definition(
     labels: tuple[Brain, Sequence[Memory]], memory_filter: MemoryFilter
 ) -> None:
     """ListMemories, Recall, and the count of ForgetMemories agree with the definition, in SQL and in the index."""
@@ -75,7 +75,7 @@ async def test_a_filter_selects_what_its_definition_says(
 
 
 @pytest.mark.parametrize("operator", LabelOperator)
-async def test_each_operator_over_each_pair_of_values(
+async def test_each_operator_compares_each_pair_of_values(
     labels: tuple[Brain, Sequence[Memory]], operator: LabelOperator
 ) -> None:
     """EQUAL, NOT_EQUAL, LESS, LESS_OR_EQUAL, GREATER, GREATER_OR_EQUAL, IN, PREFIX, EXISTS, by list and by recall."""
@@ -103,13 +103,13 @@ async def test_each_operator_over_each_pair_of_values(
         ("007", LabelOperator.EQUAL, "7", False),
     ],
 )
-def test_numbers_compare_as_decimals_and_all_else_by_bytes(
+def test_numbers_compare_as_decimals_and_other_values_by_bytes(
     one: str, operator: LabelOperator, other: str, is_met: bool
 ) -> None:
     assert LabelCondition("n", operator, (other,)).matches({"n": one}) is is_met
 
 
-async def test_what_matches_is_forgotten_oldest_first_up_to_the_bound(words: Brain) -> None:
+async def test_forget_by_filter_deletes_oldest_first_up_to_the_limit(words: Brain) -> None:
     await words.remember_all(*(RememberItem(MemoryDraft(f"text {n}", labels={"n": str(n)})) for n in range(20)))
     ten = labelled("n", LabelOperator.LESS, "10")
     counted = await forget(words, ten, dry_run=True, max_count=4)
@@ -126,7 +126,7 @@ async def test_what_matches_is_forgotten_oldest_first_up_to_the_bound(words: Bra
 
 
 @pytest.mark.parametrize("delete_batch_size", [3])
-async def test_a_repeated_request_forgets_nothing_more(words: Brain) -> None:
+async def test_repeated_forget_by_filter_deletes_nothing_more(words: Brain) -> None:
     await words.remember_all(*(RememberItem(MemoryDraft(f"text {n}", session="s")) for n in range(10)))
     of_session = MemoryFilter(sessions=("s",))
     first = await forget(words, of_session, request_id="r", max_count=7)
@@ -136,7 +136,7 @@ async def test_a_repeated_request_forgets_nothing_more(words: Brain) -> None:
         await forget(words, of_session, request_id="r", max_count=8)
 
 
-async def test_an_empty_filter_forgets_nothing(words: Brain) -> None:
+async def test_forget_with_empty_filter_deletes_nothing(words: Brain) -> None:
     await words.remember("bees")
     with pytest.raises(InvalidArgument, match="filter"):
         await forget(words, MemoryFilter())
@@ -149,7 +149,7 @@ async def test_an_empty_filter_forgets_nothing(words: Brain) -> None:
 
 
 async def test_race_forget_by_filter_against_updates(words: Brain) -> None:
-    """No memory is forgotten that an update acknowledged before has taken out of the filter, and none is left half."""
+    """No memory is forgotten that an acknowledged update took out of the filter before, and none partly."""
     stored = await words.remember_all(*(RememberItem(MemoryDraft("bees", labels={"old": "1"})) for _ in range(30)))
     old = labelled("old", LabelOperator.EXISTS)
     saved: list[Memory] = []
@@ -170,7 +170,7 @@ async def test_race_forget_by_filter_against_updates(words: Brain) -> None:
     assert (await words.statistics()).memories == len(left)
 
 
-def test_a_filter_has_bounds() -> None:
+def test_filter_beyond_its_bounds_is_refused_by_field() -> None:
     """10,000 conditions, deep nesting, empty filters and wrong numbers of values are refused with the field's name."""
     exists = LabelCondition("a", LabelOperator.EXISTS)
     deep = MemoryFilter(sessions=("s",))
@@ -195,7 +195,7 @@ def test_a_filter_has_bounds() -> None:
             make()
 
 
-async def test_the_largest_filter_is_answered(labels: tuple[Brain, Sequence[Memory]]) -> None:
+async def test_largest_allowed_filter_is_answered(labels: tuple[Brain, Sequence[Memory]]) -> None:
     """128 conditions, each with the largest value, and IN with 256 values."""
     brain, _ = labels
     many = LabelCondition("n", LabelOperator.IN, tuple(f"{n}{'v' * 250}" for n in range(256)))
@@ -214,8 +214,8 @@ async def pages(brain: Brain, query: RecallQuery) -> list[RecallResult]:
 
 
 @pytest.mark.parametrize("top_k", [1, 7, 200])
-async def test_the_pages_of_a_recall_are_one_ranking(brain: Brain, top_k: int) -> None:
-    """Together they have the hits of one large page, in the same order with the same scores, and none twice."""
+async def test_recall_pages_form_one_ranking(brain: Brain, top_k: int) -> None:
+    """Together the pages have the hits of one large page, in the same order with the same scores, and no duplicates."""
     texts = ["bees and honey", "wasps", "honey", "bees", "a hive of bees", "bread and honey", "tea"]
     for number in range(28):
         await brain.remember(f"{texts[number % 7]} {number}", session="s" if number % 3 else "", salience=number / 28)
@@ -225,7 +225,7 @@ async def test_the_pages_of_a_recall_are_one_ranking(brain: Brain, top_k: int) -
     assert all(len(page.hits) <= top_k and not page.state_changed for page in paged)
 
 
-async def test_a_page_of_a_recall_after_a_change_says_so(words: Brain) -> None:
+async def test_recall_page_after_a_change_reports_it(words: Brain) -> None:
     for number in range(9):
         await words.remember(f"bees {number}")
     query = RecallQuery(words.parent, "bees", top_k=3)
@@ -236,8 +236,8 @@ async def test_a_page_of_a_recall_after_a_change_says_so(words: Brain) -> None:
     assert len(second.hits) == 3
 
 
-async def test_a_page_of_a_recall_has_nothing_that_expired_after_the_first(words: Brain) -> None:
-    """The ranking stays that of the first page, without what has expired since."""
+async def test_recall_page_omits_memories_expired_since_the_first_page(words: Brain) -> None:
+    """The ranking stays that of the first page, without memories that have expired since."""
     early = replace(words, services=replace(words.services, clock=lambda: START))
     late = replace(words, services=replace(words.services, clock=lambda: START + timedelta(seconds=5)))
     for number in range(6):
@@ -250,7 +250,7 @@ async def test_a_page_of_a_recall_has_nothing_that_expired_after_the_first(words
     assert [hit.memory for hit in second.hits] == [memory for memory in whole[3:] if memory.expire_time is None]
 
 
-async def test_a_page_token_of_another_recall_is_refused(words: Brain) -> None:
+async def test_page_token_of_another_recall_is_refused(words: Brain) -> None:
     for number in range(4):
         await words.remember(f"bees {number}")
     query = RecallQuery(words.parent, "bees", top_k=2)

@@ -24,7 +24,7 @@ def dump(database: Clone) -> str:
         )
 
 
-async def test_no_table_keeps_a_word_of_it(brain: Brain, database: Clone) -> None:
+async def test_forgotten_memory_leaves_no_word_in_any_table(brain: Brain, database: Clone) -> None:
     await brain.remember("The meadow hums.", session="s", labels={"place": "meadow"})
     secret = await brain.remember(
         "The zanzibarite meadow is worth xylographs.",
@@ -47,7 +47,7 @@ async def test_no_table_keeps_a_word_of_it(brain: Brain, database: Clone) -> Non
     counted_exactly(database)
 
 
-async def test_the_next_read_no_longer_sees_it(brain: Brain) -> None:
+async def test_forgotten_memory_is_absent_from_next_read(brain: Brain) -> None:
     result = await brain.remember("Bees dance.")
     token = await brain.forget(result.memory.name)
     assert (await brain.recall("bees", consistency_token=token)).hits == ()
@@ -56,7 +56,7 @@ async def test_the_next_read_no_longer_sees_it(brain: Brain) -> None:
         await get_memory(brain.services, brain.tenant, result.memory.name, consistency_token=token)
 
 
-async def test_an_old_etag_forgets_nothing(brain: Brain) -> None:
+async def test_forget_with_stale_etag_is_refused(brain: Brain) -> None:
     result = await brain.remember("Bees dance.")
     with pytest.raises(Aborted, match="etag"):
         await brain.forget(result.memory.name, etag="old")
@@ -65,7 +65,7 @@ async def test_an_old_etag_forgets_nothing(brain: Brain) -> None:
     assert await brain.list_all() == []
 
 
-async def test_forgetting_what_is_not_there_is_an_error_unless_it_may_be_missing(brain: Brain) -> None:
+async def test_forgetting_missing_memory_fails_unless_allow_missing(brain: Brain) -> None:
     result = await brain.remember("Bees dance.")
     token = await brain.forget(result.memory.name, request_id="f")
     assert await brain.forget(result.memory.name, request_id="f") == token
@@ -74,7 +74,7 @@ async def test_forgetting_what_is_not_there_is_an_error_unless_it_may_be_missing
     assert await brain.forget(result.memory.name, allow_missing=True) == token
 
 
-async def test_the_feed_tells_of_both_and_holds_no_text(brain: Brain, database: Clone) -> None:
+async def test_change_feed_has_remember_and_forget_without_text(brain: Brain, database: Clone) -> None:
     result = await brain.remember("Bees dance.")
     await brain.forget(result.memory.name)
     with psycopg.connect(database.owner_dsn) as owner:

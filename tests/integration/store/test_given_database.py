@@ -55,17 +55,17 @@ def of(database: Clone, select: str = "") -> subprocess.CompletedProcess[str]:
     return conformance(owner=database.owner_dsn, app=database.app_dsn, worker=database.worker_dsn, select=select)
 
 
-def test_the_suite_runs_on_an_empty_database_and_leaves_it_empty(empty: Clone) -> None:
-    """The answer is one sentence, the tests that need a server of their own are named, and no table stays."""
+def test_conformance_suite_leaves_an_empty_database_empty(empty: Clone) -> None:
+    """The output is one sentence, the tests that need a server of their own are named, and no table remains."""
     done = of(empty, "test_forget or test_bootstrap")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "tests passed: SomaBrain works with PostgreSQL 18" in done.stdout
-    assert "test_bootstrap.py::test_any_names_will_do_and_a_second_run_changes_only_passwords" in done.stdout
+    assert "test_bootstrap.py::test_bootstrap_accepts_any_names_and_rerun_changes_only_passwords" in done.stdout
     assert objects(empty) == []
 
 
-def test_what_an_interrupted_run_left_is_taken_away(empty: Clone) -> None:
-    """A database with this command's mark is its own: it begins again there, and leaves it empty."""
+def test_conformance_suite_cleans_up_an_interrupted_run(empty: Clone) -> None:
+    """A database with the mark of this command is its own: the run starts over there, and leaves it empty."""
     execute(empty, f"CREATE TABLE {MARK} ()", f"ALTER TABLE {MARK} OWNER TO somabrain_owner")
     migrate(empty.owner_dsn, DatabaseSettings(), lambda _: None)
     done = of(empty, "test_forget and not index and not cached")
@@ -81,8 +81,8 @@ def test_what_an_interrupted_run_left_is_taken_away(empty: Clone) -> None:
         (f"CREATE TABLE {MARK} (); CREATE TABLE orders (number int)", "public.orders"),
     ],
 )
-def test_a_database_with_a_table_is_refused_before_anything_is_written(empty: Clone, table: str, name: str) -> None:
-    """Another's database is named with what was found in it, and nothing in it changes."""
+def test_database_with_a_table_is_refused_unchanged(empty: Clone, table: str, name: str) -> None:
+    """A database with tables of others is named with its contents, and nothing in it changes."""
     execute(empty, table)
     before = objects(empty)
     done = of(empty)
@@ -92,8 +92,8 @@ def test_a_database_with_a_table_is_refused_before_anything_is_written(empty: Cl
     assert objects(empty) == before
 
 
-def test_a_migrated_database_without_the_mark_is_refused(database: Clone) -> None:
-    """A SomaBrain's own database, which has its tables, is not taken for an empty one."""
+def test_migrated_database_without_the_mark_is_refused(database: Clone) -> None:
+    """SomaBrain's own migrated database is not taken for an empty one."""
     before = objects(database)
     done = of(database)
     assert done.returncode == 2
@@ -101,8 +101,8 @@ def test_a_migrated_database_without_the_mark_is_refused(database: Clone) -> Non
     assert objects(database) == before
 
 
-def test_what_is_missing_or_wrong_is_told_before_the_first_test(empty: Clone) -> None:
-    """A missing DSN, a superuser, one role for two, another database and a server that is not there are sentences."""
+def test_invalid_dsns_and_roles_are_reported_before_the_first_test(empty: Clone) -> None:
+    """A missing DSN, a superuser, one role for two, another database and an absent server are reported."""
     owner, app, worker = empty.owner_dsn, empty.app_dsn, empty.worker_dsn
     elsewhere = empty.server.dsn("somabrain_worker", "postgres")
     execute(empty, "GRANT CONNECT ON DATABASE postgres TO somabrain_worker")
@@ -121,8 +121,8 @@ def test_what_is_missing_or_wrong_is_told_before_the_first_test(empty: Clone) ->
     assert objects(empty) == []
 
 
-def test_an_extension_that_is_missing_is_told(empty: Clone) -> None:
-    """Without pgvector the answer is a sentence with the statement that adds it."""
+def test_missing_pgvector_extension_is_reported(empty: Clone) -> None:
+    """Without pgvector the output names the statement that adds it."""
     execute(empty, "DROP EXTENSION vector")
     done = of(empty)
     assert done.returncode == 2

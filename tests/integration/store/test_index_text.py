@@ -1,4 +1,4 @@
-"""A memory with an index text is found by that and returned with its text, byte for byte, up to 100 KiB."""
+"""A memory with an index text is found by it and returned with its text, byte for byte, up to 100 KiB."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.integration.store.conftest import Brain
 VALUE = json.dumps({"type": "bee\u0000\ud800", "n": [1.0, 2e308], "é": "e\u0301"}) + "\r\n "
 
 
-async def test_the_index_text_is_searched_and_the_text_is_kept(words: Brain) -> None:
+async def test_index_text_is_searched_and_text_is_stored(words: Brain) -> None:
     """JSON is stored byte for byte; its syntax and words are not searched, those of the index text are."""
     stored = (await words.remember(VALUE, index_text="honey")).memory
     assert (stored.text, stored.index_text) == (VALUE, "honey")
@@ -28,7 +28,7 @@ async def test_the_index_text_is_searched_and_the_text_is_kept(words: Brain) -> 
     assert await words.list_all() == [stored]
 
 
-async def test_an_update_of_either_text_searches_what_is_then_to_be_searched(words: Brain) -> None:
+async def test_update_of_text_or_index_text_reindexes_it(words: Brain) -> None:
     stored = (await words.remember("bees", index_text="honey")).memory
     changed = (await words.update(stored, text="wasps")).memory
     assert await words.recalled_texts("honey") == ["wasps"]
@@ -43,7 +43,7 @@ async def test_an_update_of_either_text_searches_what_is_then_to_be_searched(wor
     assert texts == [("wasps", ""), ("wasps", "honey"), ("bees", "honey")]
 
 
-async def test_its_vector_is_that_of_the_index_text(brain: Brain) -> None:
+async def test_vector_is_that_of_the_index_text(brain: Brain) -> None:
     """The memory is as near to a query as one with the index text as its text."""
     await brain.remember('{"a": 1}', index_text="Ada keeps bees.")
     await brain.remember("Ada keeps bees.")
@@ -52,8 +52,8 @@ async def test_its_vector_is_that_of_the_index_text(brain: Brain) -> None:
     assert len(hits) == 2
 
 
-async def test_the_jobs_reindex_the_index_text(brain: Brain, maintenance: MaintenanceStore) -> None:
-    """After a change of language and of encoder it is still the index text that is searched."""
+async def test_reindexing_jobs_use_the_index_text(brain: Brain, maintenance: MaintenanceStore) -> None:
+    """After a change of language and of encoder the index text is still searched."""
     await brain.remember("{}", index_text="Bienen sammeln Honig")
     clock = brain.services.clock
     await brain.change(language="de", encoder="lexical")
@@ -65,7 +65,7 @@ async def test_the_jobs_reindex_the_index_text(brain: Brain, maintenance: Mainte
     assert (result.degraded, result.hits[0].breakdown.dense > 0) == ((), True)
 
 
-async def test_both_texts_have_at_most_100_kib_and_count_for_the_quota(words: Brain) -> None:
+async def test_text_and_index_text_are_limited_to_100_kib_and_count_for_quota(words: Brain) -> None:
     most = 102_400
     stored = (await words.remember("é" * (most // 2), index_text="y" * most, key="k")).memory
     assert (await words.statistics()).text_bytes == 2 * most + 1

@@ -57,7 +57,9 @@ def tables(dsn: str) -> set[str]:
         return {row[0] for row in connection.execute(TABLES)} - NOT_OF_A_TENANT - OF_THE_WORKER
 
 
-async def test_in_no_table_a_tenant_sees_a_row_of_another(two_tenants: tuple[Brain, Brain], database: Clone) -> None:
+async def test_tenant_reads_no_row_of_another_tenant_in_any_table(
+    two_tenants: tuple[Brain, Brain], database: Clone
+) -> None:
     a, b = two_tenants
     with psycopg.connect(database.app_dsn) as app, psycopg.connect(database.owner_dsn) as owner:
         as_tenant(app, str(a.tenant))
@@ -69,7 +71,7 @@ async def test_in_no_table_a_tenant_sees_a_row_of_another(two_tenants: tuple[Bra
             assert visible == {a.tenant}, table
 
 
-async def test_without_a_tenant_no_table_shows_or_takes_a_row(
+async def test_session_without_tenant_reads_and_writes_no_row(
     two_tenants: tuple[Brain, Brain], database: Clone
 ) -> None:
     del two_tenants
@@ -83,7 +85,7 @@ async def test_without_a_tenant_no_table_shows_or_takes_a_row(
                 assert app.execute(sql.SQL("DELETE FROM {}").format(name)).rowcount == 0, table
 
 
-async def test_a_tenant_cannot_change_delete_or_plant_rows_of_another(
+async def test_tenant_cannot_insert_update_or_delete_rows_of_another(
     two_tenants: tuple[Brain, Brain], database: Clone
 ) -> None:
     a, b = two_tenants
@@ -100,7 +102,7 @@ async def test_a_tenant_cannot_change_delete_or_plant_rows_of_another(
 
 
 @pytest.mark.own_server
-async def test_every_table_forces_row_security_and_the_app_owns_none(database: Clone) -> None:
+async def test_every_table_forces_row_security_and_belongs_to_the_owner(database: Clone) -> None:
     """Every table, also one added later, forces row security and belongs to the owner's role."""
     with psycopg.connect(database.superuser_dsn) as connection:
         rows = connection.execute(
@@ -122,7 +124,7 @@ async def test_every_table_forces_row_security_and_the_app_owns_none(database: C
         ]
 
 
-async def test_the_app_cannot_change_the_schema_or_see_what_is_the_workers(database: Clone) -> None:
+async def test_app_role_cannot_alter_schema_or_read_worker_data(database: Clone) -> None:
     with psycopg.connect(database.app_dsn, autocommit=True) as app:
         for statement in (
             "CREATE TABLE t (i int)",
@@ -133,9 +135,7 @@ async def test_the_app_cannot_change_the_schema_or_see_what_is_the_workers(datab
                 app.execute(statement)
 
 
-async def test_the_worker_reads_only_the_columns_that_its_work_needs(
-    two_tenants: tuple[Brain, Brain], database: Clone
-) -> None:
+async def test_worker_role_reads_only_the_columns_it_needs(two_tenants: tuple[Brain, Brain], database: Clone) -> None:
     """The worker's role may read only the columns listed in this test, because it sees every tenant.
 
     A new column is not readable. Two of the columns contain words of a memory: the text, whose length is counted, and
@@ -224,7 +224,7 @@ async def test_the_worker_reads_only_the_columns_that_its_work_needs(
         "UPDATE terms SET term = 'another'",
     ],
 )
-async def test_the_worker_changes_nothing_that_is_not_its_work(
+async def test_worker_role_writes_only_what_its_jobs_need(
     two_tenants: tuple[Brain, Brain], database: Clone, statement: str
 ) -> None:
     del two_tenants
@@ -232,7 +232,7 @@ async def test_the_worker_changes_nothing_that_is_not_its_work(
         worker.execute(statement)
 
 
-async def test_no_command_reaches_what_is_another_tenants(two_tenants: tuple[Brain, Brain]) -> None:
+async def test_no_command_reaches_data_of_another_tenant(two_tenants: tuple[Brain, Brain]) -> None:
     a, b = two_tenants
     (theirs,) = await b.list_all()
     await b.at("elsewhere").create()

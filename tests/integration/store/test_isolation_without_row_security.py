@@ -1,4 +1,4 @@
-"""The statements alone keep tenants apart: with row security off, a tenant neither reads nor writes another's rows.
+"""With row security off, a tenant neither reads nor writes another's rows, since every statement names its tenant.
 
 The other tenant is a twin: its rows have the same namespace numbers, names, memory ids, request ids and sessions, so a
 statement that does not name its tenant would read or write them too.
@@ -54,7 +54,7 @@ def all_rows_of(database: Clone, tenant: UUID) -> dict[str, list[tuple[object, .
 
 
 def plant_twin(database: Clone, tenant: UUID) -> None:
-    """Copy every row of a tenant to the twin, with the same numbers; its words are others."""
+    """Copy every row of a tenant to the duplicate tenant, with the same numbers and different words."""
     with psycopg.connect(database.owner_dsn) as owner:
         for table in PARENTS_FIRST:
             for row in rows_of(owner, table, tenant):
@@ -87,8 +87,8 @@ async def fill(brain: Brain) -> MemoryName:
     return gone
 
 
-async def test_reads_are_of_the_tenant_alone(words: Brain, database: Clone) -> None:
-    """Recall, lists, statistics, revisions and replays are as if the twin were not there."""
+async def test_reads_return_only_rows_of_their_tenant(words: Brain, database: Clone) -> None:
+    """Recall, lists, statistics, revisions and replays are the same as without the duplicate tenant."""
     await fill(words)
     before = await words.statistics()
     plant_twin(database, words.tenant)
@@ -112,8 +112,8 @@ async def test_reads_are_of_the_tenant_alone(words: Brain, database: Clone) -> N
     assert [namespace.name for namespace in page.namespaces] == [words.parent]
 
 
-async def test_writes_leave_the_twin_as_it_was(words: Brain, database: Clone) -> None:
-    """Remember, Update, Forget, erasure, settings and DeleteNamespace change no row of the twin."""
+async def test_writes_leave_another_tenant_unchanged(words: Brain, database: Clone) -> None:
+    """Remember, Update, Forget, erasure, settings and DeleteNamespace change no row of the duplicate tenant."""
     gone = await fill(words)
     plant_twin(database, words.tenant)
     without_row_security(database)
@@ -134,10 +134,10 @@ async def test_writes_leave_the_twin_as_it_was(words: Brain, database: Clone) ->
     assert [table for table, rows in all_rows_of(database, words.tenant).items() if rows] == ["idempotency_keys"]
 
 
-async def test_jobs_of_a_tenant_leave_the_twin_as_it_was(
+async def test_jobs_leave_another_tenant_unchanged(
     words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
-    """Expiry and the trimming of the feed of one tenant change no row of the other."""
+    """Expiry and trimming of the feed of one tenant change no row of the other."""
     await fill(words)
     plant_twin(database, words.tenant)
     without_row_security(database)

@@ -1,4 +1,4 @@
-"""A key that the caller chose names one live memory of its namespace, byte for byte, whatever happens meanwhile."""
+"""A key that the caller chose names one live memory of its namespace, byte for byte, also under concurrency."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def outcomes(*calls: object) -> list[object]:
     return list(await asyncio.gather(*calls, return_exceptions=True))  # type: ignore[call-overload]
 
 
-async def test_a_key_names_its_memory_in_every_call(words: Brain) -> None:
+async def test_key_addresses_its_memory_in_every_call(words: Brain) -> None:
     """Get, update, revisions and forget work by key as by name, and the memory has its key in each answer."""
     stored = (await words.remember("bees", key="notes/a.md")).memory
     assert stored.key == "notes/a.md"
@@ -48,7 +48,7 @@ async def test_a_key_names_its_memory_in_every_call(words: Brain) -> None:
     assert await words.list_all() == []
 
 
-async def test_a_taken_key_is_refused_with_the_name_of_its_memory(words: Brain) -> None:
+async def test_taken_key_is_refused_with_name_of_its_memory(words: Brain) -> None:
     holder = (await words.remember("bees", key="a")).memory
     other = (await words.remember("wasps", key="b")).memory
     for attempt in (
@@ -63,7 +63,7 @@ async def test_a_taken_key_is_refused_with_the_name_of_its_memory(words: Brain) 
     assert [await words.get("a"), await words.get("b")] == [holder, other]
 
 
-async def test_in_a_batch_the_first_item_with_a_key_has_it(words: Brain) -> None:
+async def test_duplicate_key_in_a_batch_fails_alone(words: Brain) -> None:
     """A duplicate within a batch, and a key that is taken, fail alone; the other items are stored."""
     held = (await words.remember("held", key="held")).memory
     items = [RememberItem(MemoryDraft(f"text {key}", key=key)) for key in ("a", "b", "a", "held", "")]
@@ -75,7 +75,7 @@ async def test_in_a_batch_the_first_item_with_a_key_has_it(words: Brain) -> None
     assert sorted(memory.key for memory in await words.list_all()) == ["", "a", "b", "held"]
 
 
-async def test_an_etag_that_is_not_the_current_one_changes_nothing_and_creates_nothing(words: Brain) -> None:
+async def test_stale_etag_neither_updates_nor_creates(words: Brain) -> None:
     stored = await words.upsert("a", "one", etag="absent")
     changed = await words.upsert("a", "two", etag=stored.etag)
     with pytest.raises(Aborted):
@@ -98,7 +98,7 @@ async def test_keys_are_compared_byte_by_byte(words: Brain) -> None:
 
 @pytest.mark.parametrize("page_size", [1, 3, 1000])
 @pytest.mark.parametrize("way", ["", " desc"])
-async def test_keys_are_listed_by_prefix_in_the_order_of_their_bytes(words: Brain, way: str, page_size: int) -> None:
+async def test_keys_are_listed_by_prefix_in_byte_order(words: Brain, way: str, page_size: int) -> None:
     """Pages by key contain each key with the prefix once, in byte order, and no memory without a key."""
     keys = ["a", "a/", "a/b", "a/b\n", "a/é", "a/\U0001f41d", "a/\uffff", "a0", "b", "é", "k" * 2048]
     await words.remember_all(*(RememberItem(MemoryDraft("text", key=key)) for key in [*keys, "", ""]))
@@ -110,7 +110,7 @@ async def test_keys_are_listed_by_prefix_in_the_order_of_their_bytes(words: Brai
         assert [memory.key for memory in listed] == wanted
 
 
-async def test_a_recall_with_a_prefix_finds_only_memories_below_it(words: Brain) -> None:
+async def test_recall_with_key_prefix_finds_only_matching_memories(words: Brain) -> None:
     for key in ("ada/1", "ada/2", "adam", ""):
         await words.remember(f"bees {key}", key=key)
     assert sorted(await words.recalled_texts("bees", filter=MemoryFilter(key_prefix="ada/"))) == [
@@ -120,7 +120,7 @@ async def test_a_recall_with_a_prefix_finds_only_memories_below_it(words: Brain)
 
 
 @pytest.mark.parametrize("key", ["k" * 2049, "a\0b", "é" * 1025])
-async def test_an_impossible_key_is_refused(words: Brain, key: str) -> None:
+async def test_invalid_key_is_refused(words: Brain, key: str) -> None:
     with pytest.raises(InvalidArgument, match=r"memory\.key"):
         await words.remember("bees", key=key)
     with pytest.raises(InvalidArgument, match=r"filter\.key_prefix"):
@@ -129,7 +129,7 @@ async def test_an_impossible_key_is_refused(words: Brain, key: str) -> None:
         MemoryKey.of(words.parent, key)
 
 
-async def test_renamed_a_memory_leaves_its_key_and_keeps_its_name(words: Brain) -> None:
+async def test_renamed_memory_frees_its_key_and_keeps_its_name(words: Brain) -> None:
     stored = (await words.remember("bees", key="old")).memory
     renamed = (await words.update(stored, key="new")).memory
     assert (renamed.name, renamed.key, renamed.revision) == (stored.name, "new", 2)
@@ -143,8 +143,8 @@ async def test_renamed_a_memory_leaves_its_key_and_keeps_its_name(words: Brain) 
     assert (await words.upsert("new", "ants")).name != stored.name
 
 
-async def test_an_expired_memory_frees_its_key_at_that_moment(words: Brain) -> None:
-    """Before it expires a key is taken, from then on free, though no job has deleted the memory."""
+async def test_expired_memory_frees_its_key_on_time(words: Brain) -> None:
+    """A key is taken until its memory expires, and free from then on, although no job has deleted the memory."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
     early, late = at(words, lambda: start), at(words, lambda: start + timedelta(seconds=5))
     holder = (await early.remember("bees", key="a", ttl=timedelta(seconds=5))).memory
@@ -163,7 +163,7 @@ async def test_an_expired_memory_frees_its_key_at_that_moment(words: Brain) -> N
             await late.update(gone, text="back")
 
 
-async def test_a_repeated_request_by_key_is_answered_and_not_written_again(words: Brain) -> None:
+async def test_repeated_upsert_by_key_is_replayed(words: Brain) -> None:
     first = await words.upsert("a", "one", request_id="r-1")
     second = await words.upsert("a", "two", request_id="r-2")
     again = await words.upsert("a", "one", request_id="r-1")
@@ -176,8 +176,8 @@ async def test_a_repeated_request_by_key_is_answered_and_not_written_again(words
         await words.upsert("a", "one", request_id="r-1")
 
 
-async def test_a_repeated_request_to_remember_by_key_is_answered_by_its_memory(words: Brain) -> None:
-    """Not by the conflict with the memory that it stored itself, in a batch neither."""
+async def test_repeated_remember_by_key_returns_its_own_memory(words: Brain) -> None:
+    """The result is the stored memory, not a conflict with it, also in a batch."""
     first = (await words.remember("bees", key="a", request_id="r-1")).memory
     assert (await words.remember("bees", key="a", request_id="r-1")).memory == first
     assert await words.remember_all(RememberItem(MemoryDraft("bees", key="a"), request_id="r-1")) == [first]
@@ -185,7 +185,7 @@ async def test_a_repeated_request_to_remember_by_key_is_answered_by_its_memory(w
         await words.remember("bees", key="a", request_id="r-2")
 
 
-async def test_the_bytes_of_keys_count_for_the_quota(words: Brain) -> None:
+async def test_key_bytes_count_for_the_quota(words: Brain) -> None:
     stored = (await words.remember("bees", key="é" * 10)).memory
     assert (await words.statistics()).text_bytes == 4 + 20
     await words.update(stored, key="k")
@@ -199,7 +199,7 @@ async def test_the_bytes_of_keys_count_for_the_quota(words: Brain) -> None:
 
 
 async def test_race_32_writers_upsert_one_key(words: Brain) -> None:
-    """One memory is left; every acknowledged text is one of its states, and none is there twice."""
+    """One memory is left; every acknowledged text is in its revisions exactly once."""
     texts = [f"text {number}" for number in range(WRITERS)]
     written = await outcomes(*(words.upsert("a", text, request_id=text) for text in texts))
     failed = [result for result in written if not isinstance(result, Memory)]
@@ -211,7 +211,7 @@ async def test_race_32_writers_upsert_one_key(words: Brain) -> None:
 
 
 async def test_race_32_writers_create_one_key(words: Brain) -> None:
-    """One creates it, all others are told its name."""
+    """One creates it, all others get its name."""
     results = await outcomes(*(words.remember(f"text {number}", key="a") for number in range(WRITERS)))
     (left,) = await words.list_all()
     refused = [result for result in results if isinstance(result, AlreadyExists)]
@@ -220,7 +220,7 @@ async def test_race_32_writers_create_one_key(words: Brain) -> None:
 
 
 async def test_race_rename_against_get(words: Brain) -> None:
-    """At each moment a renamed memory is found by exactly one of both keys by a reader who reads both at once."""
+    """A reader of both keys at once finds a renamed memory by exactly one of them at each moment."""
     stored = (await words.remember("bees", key="a")).memory
 
     async def rename() -> None:
@@ -248,7 +248,7 @@ async def test_race_renames_to_one_key(words: Brain) -> None:
 
 
 async def test_race_forget_against_upsert(words: Brain) -> None:
-    """Every call succeeds, and at the end there is one memory or none; the counts agree with what is there."""
+    """Every call succeeds, and at the end there is one memory or none; the counts match the rows."""
     calls: list[object] = []
     for number in range(WRITERS):
         calls.append(words.upsert("a", f"text {number}"))
@@ -262,7 +262,7 @@ async def test_race_forget_against_upsert(words: Brain) -> None:
 
 
 async def test_race_expiry_against_create_if_absent(words: Brain) -> None:
-    """Of many who claim the key of a memory that has just expired, one gets it; none gets an error but its name."""
+    """Of many that create the key of a memory that has just expired, one succeeds; the others get only its name."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
     await at(words, lambda: start).remember("bees", key="a", ttl=timedelta(seconds=1))
     late = at(words, lambda: start + timedelta(seconds=1))
@@ -274,7 +274,7 @@ async def test_race_expiry_against_create_if_absent(words: Brain) -> None:
     assert unexpected == []
 
 
-async def test_errors_do_not_repeat_the_key(words: Brain) -> None:
+async def test_errors_do_not_contain_the_key(words: Brain) -> None:
     """A key is the caller's data: no message has it."""
     key = "secret/path"
     await words.remember("bees", key=key)

@@ -29,7 +29,7 @@ async def some(brain: Brain) -> None:
 @pytest.mark.parametrize("page_size", [1, 5, 23, 1000])
 @pytest.mark.parametrize("way", ["", " desc"])
 @pytest.mark.parametrize("field", ["create_time", "event_time", "session_position"])
-async def test_every_memory_comes_once_in_order(words: Brain, field: str, way: str, page_size: int) -> None:
+async def test_list_returns_every_memory_once_in_order(words: Brain, field: str, way: str, page_size: int) -> None:
     await some(words)
     listed = await words.list_all(page_size=page_size, order=Order.parse(field + way))
     assert len({memory.name for memory in listed}) == 23 == len(listed)
@@ -42,7 +42,7 @@ async def test_every_memory_comes_once_in_order(words: Brain, field: str, way: s
     assert keys == sorted(keys, reverse=bool(way))
 
 
-async def test_a_token_of_another_request_or_an_altered_one_is_refused(words: Brain) -> None:
+async def test_page_token_of_another_request_or_altered_is_refused(words: Brain) -> None:
     await some(words)
     page = await list_memories(words.services, words.tenant, ListQuery(words.parent, page_size=5))
     token = page.next_page_token
@@ -62,7 +62,7 @@ async def test_a_token_of_another_request_or_an_altered_one_is_refused(words: Br
         assert caught.value.field == "page_token"
 
 
-async def test_what_is_written_between_pages_moves_no_page(words: Brain) -> None:
+async def test_writes_between_pages_do_not_shift_pages(words: Brain) -> None:
     await some(words)
     first = await list_memories(words.services, words.tenant, ListQuery(words.parent, page_size=10))
     await words.forget(first.memories[0].name)
@@ -83,7 +83,7 @@ async def test_what_is_written_between_pages_moves_no_page(words: Brain) -> None
         ("session_position", "2024-01-01"),
     ],
 )
-async def test_a_token_that_somebody_made_up_is_refused(words: Brain, order: str, key: str) -> None:
+async def test_forged_page_token_with_valid_digest_is_refused(words: Brain, order: str, key: str) -> None:
     """A forged token is refused although its digest is valid, because the digest is not secret."""
     query = ListQuery(words.parent, order=Order.parse(order))
     forged = dataclasses.replace(query, page_token=page_token(words.tenant, query, key, 1))

@@ -40,7 +40,7 @@ def silent(_: str) -> None:
     pass
 
 
-def test_down_leaves_nothing_and_up_again_the_same(database: Clone) -> None:
+def test_downgrade_to_nothing_and_upgrade_reproduce_the_schema(database: Clone) -> None:
     whole = objects(database.owner_dsn)
     assert len(whole) > 20
     assert migrate(database.owner_dsn, DatabaseSettings(), silent, revision="base") == Migration(HEAD, 0)
@@ -50,13 +50,13 @@ def test_down_leaves_nothing_and_up_again_the_same(database: Clone) -> None:
     assert objects(database.owner_dsn) == whole
 
 
-def test_the_images_number_is_that_of_the_newest_migration() -> None:
+def test_schema_version_of_image_is_that_of_newest_migration() -> None:
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()))
     assert int(ScriptDirectory.from_config(config).get_current_head() or 0) == HEAD
 
 
-def test_a_second_migration_waits_for_the_first(unmigrated: Clone) -> None:
+def test_second_migration_waits_for_the_first(unmigrated: Clone) -> None:
     messages: list[str] = []
     done: list[Migration] = []
     with psycopg.connect(unmigrated.owner_dsn, autocommit=True) as first:
@@ -74,7 +74,7 @@ def test_a_second_migration_waits_for_the_first(unmigrated: Clone) -> None:
     assert done == [Migration(None, HEAD)]
 
 
-def test_eight_at_a_time_migrate_once(unmigrated: Clone) -> None:
+def test_eight_concurrent_migrations_run_once(unmigrated: Clone) -> None:
     done: list[Migration] = []
     threads = [
         threading.Thread(target=lambda: done.append(migrate(unmigrated.owner_dsn, DatabaseSettings(), silent)))
@@ -87,14 +87,14 @@ def test_eight_at_a_time_migrate_once(unmigrated: Clone) -> None:
     assert sorted(done, key=lambda d: d.before or 0) == [Migration(None, HEAD)] + [Migration(HEAD, HEAD)] * 7
 
 
-def test_a_lock_that_is_never_given_back_is_an_error(unmigrated: Clone) -> None:
+def test_migration_lock_timeout_is_an_error(unmigrated: Clone) -> None:
     with psycopg.connect(unmigrated.owner_dsn, autocommit=True) as first:
         first.execute("SELECT pg_advisory_lock(%s)", [locks.ADMIN])
         with pytest.raises(OwnerFailed, match=r"held the lock for 0\.6 seconds"):
             migrate(unmigrated.owner_dsn, DatabaseSettings(migration_lock_timeout_s=0.6), silent)
 
 
-async def test_a_database_ahead_is_served_while_it_is_compatible_and_refused_after(database: Clone) -> None:
+async def test_newer_schema_is_served_only_while_compatible(database: Clone) -> None:
     async with open_store(database.app_dsn, DatabaseSettings()) as store:
         for oldest, compatible in ((HEAD, True), (HEAD + 1, False)):
             with psycopg.connect(database.owner_dsn) as owner:
@@ -107,7 +107,7 @@ async def test_a_database_ahead_is_served_while_it_is_compatible_and_refused_aft
                     migrate(database.owner_dsn, DatabaseSettings(), silent)
 
 
-async def test_a_database_without_tables_is_not_compatible(unmigrated: Clone) -> None:
+async def test_database_without_tables_is_not_compatible(unmigrated: Clone) -> None:
     async with open_store(unmigrated.app_dsn, DatabaseSettings()) as store:
         await store.ping()
         assert not (await store.schema_state()).compatible
@@ -122,13 +122,13 @@ async def test_a_database_without_tables_is_not_compatible(unmigrated: Clone) ->
         ("host=h password='sesame", "not a libpq URL"),
     ],
 )
-def test_a_failure_is_told_without_the_dsn(dsn: str, message: str) -> None:
+def test_migration_failure_message_omits_the_dsn(dsn: str, message: str) -> None:
     with pytest.raises(OwnerFailed, match=message) as caught:
         migrate(dsn, DatabaseSettings(), silent)
     assert "sesame" not in caught.value.message
 
 
-def test_the_wrong_role_is_told_what_it_may_not(unmigrated: Clone) -> None:
+def test_migration_with_wrong_role_names_the_missing_right(unmigrated: Clone) -> None:
     with pytest.raises(OwnerFailed, match="permission denied for table alembic_version"):
         migrate(unmigrated.app_dsn, DatabaseSettings(), silent)
     assert migrate(unmigrated.owner_dsn, DatabaseSettings(), silent) == Migration(None, HEAD)

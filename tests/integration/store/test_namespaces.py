@@ -19,7 +19,7 @@ TENANT = tenant_id("i", "t")
 NOTES = NamespaceName.of("notes")
 
 
-async def test_unset_settings_are_filled_in_and_set_ones_kept(services: AppContext) -> None:
+async def test_unset_settings_get_defaults_and_set_ones_are_preserved(services: AppContext) -> None:
     plain = await create_namespace(services, TENANT, NamespaceDraft(NOTES))
     assert plain.settings == NamespaceSettings("en", ENCODER_ID, None, None, timedelta(days=7), "conversation")
     assert (plain.version, len(plain.epoch)) == (0, 12)
@@ -32,7 +32,7 @@ async def test_unset_settings_are_filled_in_and_set_ones_kept(services: AppConte
     assert await services.store.namespace(TENANT, created.name) == created
 
 
-async def test_a_name_is_taken_once_a_tenant_and_a_request_is_answered_again(services: AppContext) -> None:
+async def test_namespace_name_is_unique_per_tenant_and_request_is_replayed(services: AppContext) -> None:
     draft = NamespaceDraft(NOTES)
     first, *others = await asyncio.gather(
         *(create_namespace(services, TENANT, draft, request_id="r") for _ in range(6))
@@ -45,7 +45,7 @@ async def test_a_name_is_taken_once_a_tenant_and_a_request_is_answered_again(ser
     assert (await create_namespace(services, tenant_id("i", "u"), draft)).epoch != first.epoch
 
 
-async def test_what_is_not_honoured_is_refused_by_field(services: AppContext) -> None:
+async def test_unsupported_setting_is_refused_by_field(services: AppContext) -> None:
     with pytest.raises(InvalidArgument) as caught:
         await create_namespace(services, TENANT, NamespaceDraft(NOTES, settings=NamespaceSettings(encoder="gpt")))
     assert caught.value.field == "namespace.settings.encoder"
@@ -53,7 +53,7 @@ async def test_what_is_not_honoured_is_refused_by_field(services: AppContext) ->
         await create_namespace(services, TENANT, NamespaceDraft(NOTES, settings=NamespaceSettings(language="tlh")))
 
 
-async def test_every_command_on_a_namespace_that_is_not_there_says_how_to_make_it(brain: Brain) -> None:
+async def test_every_command_on_missing_namespace_explains_how_to_create_it(brain: Brain) -> None:
     result = await brain.remember("Bees dance.")
     missing = brain.at("nowhere")
     for call in (

@@ -1,4 +1,4 @@
-"""Terms without a memory, as deletions before 0.2 left them, are removed, and what they counted for is corrected."""
+"""Terms without a memory, left by deletions before 0.2, are removed, and their counts corrected."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def owner(database: Clone) -> Iterator[psycopg.Connection]:
 
 
 def plant(owner: psycopg.Connection, brain: Brain, number: int, memories: range, *terms: str) -> None:
-    """Leave what the race left: terms of deleted memories, counted in `terms`, and a vector counted in `usage`."""
+    """Leave the result of the race: terms of deleted memories, counted in `terms`, and a vector counted in `usage`."""
     for memory in memories:
         for term in terms:
             key = [brain.tenant, number, term]
@@ -63,10 +63,10 @@ async def whole_pass(job: RemoveOrphanedTerms, store: MaintenanceStore) -> int:
     return removed
 
 
-async def test_orphans_are_gone_and_the_counts_are_right(
+async def test_orphaned_terms_are_deleted_and_counts_corrected(
     brain: Brain, maintenance: MaintenanceStore, owner: psycopg.Connection, database: Clone
 ) -> None:
-    """In each tenant's namespaces: no term without a memory, exact counts, other terms as they were."""
+    """In each tenant's namespaces: no term without a memory, exact counts, other terms unchanged."""
     for each in (brain, brain.at("second"), brain.of("other")):
         if each is not brain:
             await each.create()
@@ -85,7 +85,7 @@ async def test_orphans_are_gone_and_the_counts_are_right(
     assert owner.execute("SELECT count(*) FROM terms WHERE term = 'vanish'").fetchone() == (0,)
 
 
-async def test_a_pass_without_orphans_changes_nothing(
+async def test_pass_without_orphans_changes_nothing(
     brain: Brain, maintenance: MaintenanceStore, owner: psycopg.Connection, database: Clone
 ) -> None:
     await brain.remember("The heron stands in the reeds.")
@@ -95,10 +95,10 @@ async def test_a_pass_without_orphans_changes_nothing(
     counted_exactly(database)
 
 
-async def test_the_next_pass_is_a_day_later(
+async def test_next_orphan_pass_runs_a_day_later(
     brain: Brain, maintenance: MaintenanceStore, owner: psycopg.Connection, database: Clone
 ) -> None:
-    """Terms that a pod of a former version left after the first pass is removed by the next one."""
+    """Terms that a pod of an earlier version left after the first pass are removed by the next one."""
     ahead = timedelta(0)
     job = RemoveOrphanedTerms(lambda: datetime.now(UTC) + ahead, IDLE_S)
     await whole_pass(job, maintenance)
@@ -110,7 +110,7 @@ async def test_the_next_pass_is_a_day_later(
     counted_exactly(database)
 
 
-async def test_pages_continue_where_the_last_one_ended(
+async def test_orphan_scan_pages_cover_every_namespace_once(
     brain: Brain, maintenance: MaintenanceStore, owner: psycopg.Connection, database: Clone
 ) -> None:
     """Pages far smaller than a memory's terms find every orphan of every namespace once."""
@@ -132,9 +132,7 @@ async def test_pages_continue_where_the_last_one_ended(
     assert sorted(map(str, found)) == sorted(map(str, expected))
 
 
-async def test_a_memory_that_lives_keeps_its_terms(
-    brain: Brain, maintenance: MaintenanceStore, database: Clone
-) -> None:
+async def test_live_memory_keeps_its_terms(brain: Brain, maintenance: MaintenanceStore, database: Clone) -> None:
     """Even if it is named as an orphan: the statement that deletes checks again."""
     memory = (await brain.remember("The heron stands in the reeds.")).memory
     namespace = await brain.namespace()
@@ -144,7 +142,7 @@ async def test_a_memory_that_lives_keeps_its_terms(
     counted_exactly(database)
 
 
-async def test_writers_go_on_meanwhile_and_clients_see_no_change(
+async def test_orphan_removal_is_invisible_to_writers_and_watchers(
     brain: Brain, maintenance: MaintenanceStore, owner: psycopg.Connection, database: Clone
 ) -> None:
     """Counts stay exact while others write, and a watch from before shows their memories alone."""

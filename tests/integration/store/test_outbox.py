@@ -1,4 +1,4 @@
-"""Changes are published as events once, and kept until they are published or their grace period ends."""
+"""Changes are published as events once, and retained until they are published or their grace period ends."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def kinds(batches: list[EventBatch]) -> list[str]:
     return [str(event.document["type"]).split(".")[-2] for batch in batches for event in batch.events]
 
 
-async def test_what_was_noted_is_not_told_again(words: Brain, maintenance: MaintenanceStore) -> None:
+async def test_published_change_is_not_published_again(words: Brain, maintenance: MaintenanceStore) -> None:
     await words.remember("bee")
     assert kinds(await publish_pending(maintenance)) == ["remembered"]
     assert await maintenance.pending_changes(None, 100, 100) == []
@@ -50,7 +50,7 @@ async def test_what_was_noted_is_not_told_again(words: Brain, maintenance: Maint
     assert await maintenance.pending_changes(None, 100, 100) == []
 
 
-async def test_a_version_larger_than_a_round_is_told_in_parts(words: Brain, maintenance: MaintenanceStore) -> None:
+async def test_version_larger_than_a_batch_is_published_in_parts(words: Brain, maintenance: MaintenanceStore) -> None:
     await words.remember_all(*(RememberItem(MemoryDraft(f"bee {i}")) for i in range(5)))
     parts = [await publish_pending(maintenance, changes=2) for _ in range(3)]
     assert [len(kinds(part)) for part in parts] == [2, 2, 1]
@@ -62,7 +62,7 @@ async def test_a_version_larger_than_a_round_is_told_in_parts(words: Brain, main
     assert await maintenance.pending_changes(None, 100, 2) == []
 
 
-async def test_namespaces_take_turns(words: Brain, maintenance: MaintenanceStore) -> None:
+async def test_pending_changes_are_paged_by_namespace(words: Brain, maintenance: MaintenanceStore) -> None:
     for name in ("n1", "n2", "n3"):
         brain = words.at(name)
         await brain.create(encoder="lexical")
@@ -75,7 +75,7 @@ async def test_namespaces_take_turns(words: Brain, maintenance: MaintenanceStore
     assert [backlog.name.namespace for backlog in pending] == ["n1", "n2", "n3"]
 
 
-async def test_shards_tell_of_different_namespaces(words: Brain, workers: WorkerStore) -> None:
+async def test_shards_publish_disjoint_namespaces(words: Brain, workers: WorkerStore) -> None:
     for name in ("n1", "n2", "n3", "n4"):
         brain = words.at(name)
         await brain.create(encoder="lexical")
@@ -89,7 +89,7 @@ async def test_shards_tell_of_different_namespaces(words: Brain, workers: Worker
     assert [len(each) for each in namespaces] == [2, 2]
 
 
-async def test_the_end_of_a_namespace_is_told_once_and_only_if_it_was_told_of(
+async def test_namespace_deletion_is_published_once_and_only_after_other_events(
     words: Brain, maintenance: MaintenanceStore
 ) -> None:
     for name in ("seen", "unseen"):
@@ -105,7 +105,7 @@ async def test_the_end_of_a_namespace_is_told_once_and_only_if_it_was_told_of(
     assert await publish_pending(maintenance) == []
 
 
-async def test_another_epoch_is_told_at_once(words: Brain, maintenance: MaintenanceStore, database: Clone) -> None:
+async def test_new_epoch_is_published_immediately(words: Brain, maintenance: MaintenanceStore, database: Clone) -> None:
     await words.remember("bee")
     await publish_pending(maintenance)
     with psycopg.connect(database.owner_dsn) as owner:
@@ -117,7 +117,7 @@ async def test_another_epoch_is_told_at_once(words: Brain, maintenance: Maintena
 
 
 @pytest.mark.parametrize("grace_period", [None, MONTH], ids=["no events", "events"])
-async def test_changes_that_no_event_has_told_wait_for_it_only_where_events_are_told(
+async def test_unpublished_changes_are_trimmed_only_without_grace_period(
     words: Brain, maintenance: MaintenanceStore, database: Clone, grace_period: timedelta | None
 ) -> None:
     for i in range(4):
@@ -128,7 +128,7 @@ async def test_changes_that_no_event_has_told_wait_for_it_only_where_events_are_
     assert b"somabrain_events_lost_total 0.0" in metrics.exposition()
 
 
-async def test_changes_go_once_they_were_told(words: Brain, maintenance: MaintenanceStore, database: Clone) -> None:
+async def test_changes_are_trimmed_once_published(words: Brain, maintenance: MaintenanceStore, database: Clone) -> None:
     await words.remember_all(*(RememberItem(MemoryDraft(f"bee {i}")) for i in range(4)))
     await publish_pending(maintenance, changes=2)
     await swept(TrimChangeFeed(lambda: at(8), Metrics(), 1, MONTH), maintenance)
@@ -138,7 +138,7 @@ async def test_changes_go_once_they_were_told(words: Brain, maintenance: Mainten
     assert versions(database) == [(1, 3)]
 
 
-async def test_what_is_held_too_long_goes_and_is_counted_and_the_gap_is_told(
+async def test_unpublished_changes_past_grace_period_are_trimmed_and_counted(
     words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
     await words.remember("told")

@@ -25,9 +25,7 @@ def execute(database: Clone, program: str, *words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-async def test_the_owners_dump_has_every_tenant_and_is_restored_by_the_owner(
-    database: Clone, unmigrated: Clone, tmp_path: Path
-) -> None:
+async def test_owner_dump_and_restore_cover_every_tenant(database: Clone, unmigrated: Clone, tmp_path: Path) -> None:
     """The commands of the page for servers without a superuser keep the rows of all tenants, policies and grants."""
     dump = str(tmp_path / "somabrain.dump")
     async with open_store(database.app_dsn, DatabaseSettings()) as store:

@@ -1,4 +1,4 @@
-"""A pooler may give each client a session, not each transaction; with a real PgBouncer."""
+"""A pooler may give each client a session, not each transaction; tested with a real PgBouncer."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def pooler(database: Clone, mode: str, size: int = 3) -> Iterator[Pooler]:
 
 
 @pytest.mark.parametrize("size", [1, 3])
-async def test_a_pooler_of_transactions_is_refused_in_a_sentence(database: Clone, size: int) -> None:
+async def test_transaction_pooler_is_refused_with_remedy(database: Clone, size: int) -> None:
     """The app's, the worker's and the owner's DSN through one are refused at the first connection, with the remedy."""
     with pooler(database, "transaction", size) as pgbouncer:
         settings = DatabaseSettings(connect_timeout_s=2)
@@ -104,7 +104,7 @@ async def test_a_pooler_of_transactions_is_refused_in_a_sentence(database: Clone
             await asyncio.to_thread(migrate, pgbouncer.dsn("owner", database), settings, lambda _: None)
 
 
-async def test_a_pooler_of_sessions_serves(database: Clone, minilm: OnnxEncoder) -> None:
+async def test_session_pooler_is_supported(database: Clone, minilm: OnnxEncoder) -> None:
     """App, worker and owner work through a pooler of sessions, with the settings that they need."""
     with pooler(database, "session", 8) as pgbouncer:
         await asyncio.to_thread(migrate, pgbouncer.dsn("owner", database), DatabaseSettings(), lambda _: None)
@@ -126,8 +126,8 @@ async def test_a_pooler_of_sessions_serves(database: Clone, minilm: OnnxEncoder)
             assert acquired is not None
 
 
-async def test_background_jobs_notice_a_pooler_that_changes_its_mode(database: Clone) -> None:
-    """A worker's connection checks the pooler each time: a lock would stay in a session that others are given."""
+async def test_background_jobs_detect_a_pooler_mode_change(database: Clone) -> None:
+    """A worker's connection checks the pooler each time, since a lock would stay in a session that others are given."""
     with pooler(database, "session") as pgbouncer:
         settings = DatabaseSettings(connect_timeout_s=2)
         async with open_worker_store(pgbouncer.dsn("worker", database), settings) as workers:
@@ -140,8 +140,8 @@ async def test_background_jobs_notice_a_pooler_that_changes_its_mode(database: C
                     pass
 
 
-async def test_no_connection_runs_what_another_prepared(database: Clone) -> None:
-    """Where a session goes to another connection all the same, a statement fails, and no other one runs instead."""
+async def test_prepared_statement_of_another_connection_is_never_executed(database: Clone) -> None:
+    """If a session moves to another connection nevertheless, a statement fails, and no other one runs instead."""
     with pooler(database, "transaction", 1) as pgbouncer:
         dsn = pgbouncer.dsn("app", database)
         drivers = [await psycopg.AsyncConnection.connect(dsn, autocommit=True) for _ in range(2)]

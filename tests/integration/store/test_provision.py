@@ -1,4 +1,4 @@
-"""`somabrain-service provision` makes a database and its roles, changes nothing of others, and may be interrupted."""
+"""`somabrain-service provision` creates a database and its roles, changes no others, and may be interrupted."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Server:
         )
 
     def command(self, desired: ProvisionedDatabase, *flags: str, admin: str = "postgres") -> list[str]:
-        """Return the command with its files: the administrator's Secret, and what is desired."""
+        """Return the command with its files: the administrator's Secret, and the desired database."""
         secret, file = self.folder / admin, self.folder / f"{desired.model_dump_json().__hash__()}.json"
         secret.mkdir(exist_ok=True)
         (secret / "uri").write_text(f"postgresql://{admin.replace(' ', '%20')}:{SECRET}@/*?host={self.embedded.socket}")
@@ -102,7 +102,7 @@ class Server:
 
 @pytest.fixture
 def server(database_server: EmbeddedDatabase, tmp_path: Path) -> Iterator[Server]:
-    """The shared server, and an administrator that is no superuser; what a test made is dropped afterwards."""
+    """The shared server, and an administrator that is not a superuser; created objects are dropped afterwards."""
     made = Server(database_server, tmp_path)
     made.sql(f'CREATE ROLE "{ADMIN}" LOGIN CREATEROLE CREATEDB')
     yield made
@@ -134,8 +134,8 @@ async def serves(server: Server, desired: ProvisionedDatabase) -> None:
         worker.execute("SELECT 1 FROM namespaces LIMIT 1")
 
 
-async def test_a_role_that_creates_roles_and_databases_suffices(server: Server) -> None:
-    """CREATEROLE and CREATEDB suffice, but for an extension that is not trusted: that is said with the remedy.
+async def test_provision_works_with_createrole_and_createdb_alone(server: Server) -> None:
+    """CREATEROLE and CREATEDB suffice, but for an extension that is not trusted, which is reported with the remedy.
 
     Once a superuser has created it, another run completes what the first began, and further runs change nothing.
     """
@@ -153,8 +153,8 @@ async def test_a_role_that_creates_roles_and_databases_suffices(server: Server) 
     assert (server.roles(), server.databases()) == ([], [])
 
 
-async def test_a_superuser_makes_all_of_it_at_once(server: Server) -> None:
-    """One run makes database, extension and roles with marks, no rights beyond need, and nothing for strangers."""
+async def test_superuser_provisions_everything_in_one_run(server: Server) -> None:
+    """One run creates database, extension and roles with marks, no rights beyond need, and none for PUBLIC."""
     desired = server.desired()
     server.provision(desired)
     await serves(server, desired)
@@ -169,8 +169,8 @@ async def test_a_superuser_makes_all_of_it_at_once(server: Server) -> None:
     assert server.sql("SELECT has_database_privilege('somabrain_app', %s, 'CONNECT')", NAME) == [(False,)]
 
 
-def test_no_password_reaches_the_server_s_log(server: Server) -> None:
-    """Passwords are stored as SCRAM verifiers and never sent as they are."""
+def test_provision_sends_no_password_to_the_server_log(server: Server) -> None:
+    """Passwords are stored as SCRAM verifiers and never sent in plain text."""
     server.sql("ALTER SYSTEM SET log_statement = 'all'")
     server.sql("SELECT pg_reload_conf()")
     try:
@@ -187,8 +187,8 @@ def test_no_password_reaches_the_server_s_log(server: Server) -> None:
     assert stored == [("SCRAM-SHA-256",)]
 
 
-def test_a_role_that_may_not_is_told_what_it_lacks(server: Server) -> None:
-    """Without CREATEROLE the run ends with PostgreSQL's sentence and the remedy, and leaves nothing."""
+def test_missing_right_is_reported_with_remedy(server: Server) -> None:
+    """Without CREATEROLE the run ends with PostgreSQL's message and the remedy, and leaves nothing."""
     server.sql(f'ALTER ROLE "{ADMIN}" NOCREATEROLE')
     refused = server.run(server.desired(), admin=ADMIN)
     assert refused.returncode == 1
@@ -201,8 +201,8 @@ def test_a_role_that_may_not_is_told_what_it_lacks(server: Server) -> None:
     assert "PostgreSQL refused: permission denied to create database; the administrator's role needs" in refused.stderr
 
 
-def test_a_wrong_password_is_said_and_not_shown(server: Server) -> None:
-    """A refused login has PostgreSQL's sentence; neither log nor message repeats the password."""
+def test_wrong_password_is_reported_without_printing_it(server: Server) -> None:
+    """A refused login is reported with PostgreSQL's message; neither log nor message repeats the password."""
     (row,) = server.sql("SHOW hba_file")
     rules = Path(row[0])
     former = rules.read_text()
@@ -220,8 +220,8 @@ def test_a_wrong_password_is_said_and_not_shown(server: Server) -> None:
     assert SECRET not in refused.stderr + refused.stdout
 
 
-def test_a_database_of_somebody_else_is_refused_and_stays(server: Server) -> None:
-    """A database that was there before is neither changed nor dropped, and no role is made beside it."""
+def test_foreign_database_is_refused_and_unchanged(server: Server) -> None:
+    """A database that existed before is neither changed nor dropped, and no role is created beside it."""
     server.sql(f'CREATE DATABASE "{NAME}"')
     server.sql("CREATE TABLE precious (x int)", database=NAME)
     before = server.sql("SELECT datdba, datacl FROM pg_database WHERE datname = %s", NAME)
@@ -236,8 +236,8 @@ def test_a_database_of_somebody_else_is_refused_and_stays(server: Server) -> Non
     assert server.roles() == []
 
 
-def test_what_was_made_for_another_somabrain_is_refused_and_stays(server: Server) -> None:
-    """The mark is the id of the Secret: the same names under another id are somebody else's."""
+def test_database_of_another_somabrain_is_refused_and_unchanged(server: Server) -> None:
+    """The mark is the id of the Secret: the same names under another id belong to another SomaBrain."""
     server.provision(server.desired())
     another = server.desired(id=ANOTHER_ID)
     assert "was not made for this SomaBrain" in server.run(another).stderr
@@ -252,7 +252,7 @@ def test_what_was_made_for_another_somabrain_is_refused_and_stays(server: Server
     assert server.roles() == [f"{NAME}_app"]
 
 
-def test_a_second_login_works_beside_the_first_until_that_is_no_longer_named(server: Server) -> None:
+def test_two_logins_work_until_one_is_removed(server: Server) -> None:
     """With two logins both connect, with each other's rights; one that is no longer named is dropped."""
     server.provision(server.desired(1))
     server.provision(server.desired(1, 2))
@@ -264,8 +264,8 @@ def test_a_second_login_works_beside_the_first_until_that_is_no_longer_named(ser
     assert server.roles() == logins(server, 2)
 
 
-def test_what_was_changed_by_hand_is_put_right(server: Server) -> None:
-    """A role that was dropped, or may no longer log in or connect, is as it must be after another run."""
+def test_manual_role_changes_are_corrected(server: Server) -> None:
+    """A role that was dropped, or may no longer log in or connect, is restored by another run."""
     desired = server.desired()
     server.provision(desired)
     server.sql(f'DROP ROLE "{NAME}_worker_1"')
@@ -280,16 +280,16 @@ def test_what_was_changed_by_hand_is_put_right(server: Server) -> None:
     assert f'The role "{NAME}_app_1" has BYPASSRLS, which it must not have; let a superuser run: ALTER ROLE' in refused
 
 
-def test_several_at_once_make_it_once(server: Server) -> None:
-    """Four runs at the same time all succeed: they wait for each other."""
+def test_concurrent_provisions_create_one_database(server: Server) -> None:
+    """Four concurrent runs all succeed: they wait for each other."""
     with ThreadPoolExecutor(4) as pool:
         for done in pool.map(lambda _: server.run(server.desired()), range(4)):
             assert done.returncode == 0, done.stderr
     assert server.roles() == logins(server, 1)
 
 
-async def test_a_run_that_is_killed_is_completed_by_the_next(server: Server) -> None:
-    """Runs killed at drawn moments leave nothing that the next one does not complete."""
+async def test_killed_provision_is_completed_by_the_next_run(server: Server) -> None:
+    """Runs killed at random moments leave nothing that the next one does not complete."""
     desired, drawn = server.desired(), random.Random(22)
     command = server.command(desired)
     began = time.monotonic()
@@ -311,8 +311,8 @@ async def test_a_run_that_is_killed_is_completed_by_the_next(server: Server) -> 
     await serves(server, desired)
 
 
-def test_it_is_dropped_while_it_serves_and_nothing_else_is(server: Server) -> None:
-    """Open connections do not keep the database; another one and its roles stay."""
+def test_drop_removes_database_in_use_and_nothing_else(server: Server) -> None:
+    """Open connections do not prevent the drop; another database and its roles remain."""
     desired = server.desired()
     server.provision(desired)
     before = server.sql("SELECT array_agg(datname ORDER BY datname) FROM pg_database WHERE datname <> %s", NAME)
@@ -335,7 +335,7 @@ def test_it_is_dropped_while_it_serves_and_nothing_else_is(server: Server) -> No
         ({"host": "db", "username": "u", "password": SECRET, "port": "x"}, "has a port that is not a number"),
     ],
 )
-def test_a_secret_that_cannot_be_used_is_said(server: Server, secret: dict[str, str], message: str) -> None:
+def test_unusable_admin_secret_is_reported(server: Server, secret: dict[str, str], message: str) -> None:
     """A Secret without the keys or with a malformed URL is named, and its contents are not."""
     argv = server.command(server.desired())
     folder = server.folder / "malformed"
@@ -349,8 +349,8 @@ def test_a_secret_that_cannot_be_used_is_said(server: Server, secret: dict[str, 
     assert SECRET not in done.stderr
 
 
-def test_an_invalid_description_is_said(server: Server, tmp_path: Path) -> None:
-    """A file that is not what the operator writes names the fields and repeats no password."""
+def test_invalid_description_is_reported(server: Server, tmp_path: Path) -> None:
+    """A file that the operator would not write names the fields and repeats no password."""
     argv = server.command(server.desired())
     file = tmp_path / "invalid.json"
     file.write_text(json.dumps({"id": "no", "owner_password": SECRET}))

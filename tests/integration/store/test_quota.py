@@ -56,7 +56,7 @@ async def count_accepted(*writes: asyncio.Task[object]) -> int:
 
 
 @pytest.mark.parametrize("writers", [1, 16])
-async def test_the_limit_is_met_exactly_by_many_writers_in_many_namespaces(database: Clone, writers: int) -> None:
+async def test_concurrent_writers_fill_the_quota_exactly(database: Clone, writers: int) -> None:
     """Many writers of two processes fill several namespaces up to exactly the limit.
 
     With one expected writer they take turns only near the limit, with many from the beginning.
@@ -91,7 +91,7 @@ async def test_the_limit_is_met_exactly_by_many_writers_in_many_namespaces(datab
             await other.remember("one more")
 
 
-async def test_a_batch_is_let_in_item_by_item(database: Clone) -> None:
+async def test_batch_is_admitted_item_by_item_within_quota(database: Clone) -> None:
     async with replica(database, StorageUsage(memories=3)) as brain:
         await brain.create()
         items = [RememberItem(MemoryDraft(f"memory {number}"), request_id=f"r{number}") for number in range(5)]
@@ -105,7 +105,7 @@ async def test_a_batch_is_let_in_item_by_item(database: Clone) -> None:
         assert [isinstance(result, Memory) for result in once_more.results] == [True, False]
 
 
-async def test_bytes_of_text_count_and_an_update_that_grows_is_refused(database: Clone) -> None:
+async def test_text_bytes_count_and_growing_update_is_refused(database: Clone) -> None:
     async with replica(database, StorageUsage(text_bytes=20)) as brain:
         await brain.create()
         stored = (await brain.remember("0123456789", request_id="r")).memory
@@ -121,7 +121,7 @@ async def test_bytes_of_text_count_and_an_update_that_grows_is_refused(database:
         assert (await brain.remember("0123456789", request_id="r")).memory.text == "short", "a replay writes nothing"
 
 
-async def test_what_would_not_fit_leaves_nothing_behind(database: Clone) -> None:
+async def test_write_over_quota_leaves_nothing_behind(database: Clone) -> None:
     async with replica(database, StorageUsage(memories=1)) as brain:
         await brain.create()
         await brain.remember("first")
@@ -133,7 +133,7 @@ async def test_what_would_not_fit_leaves_nothing_behind(database: Clone) -> None
         assert (await brain.remember("second", request_id="r", session="s")).memory.session_position == 0
 
 
-async def test_what_has_expired_takes_no_room(database: Clone) -> None:
+async def test_expired_memories_do_not_count_for_the_quota(database: Clone) -> None:
     now = [datetime.now(UTC)]
     async with replica(database, StorageUsage(memories=1, text_bytes=5), clock=lambda: now[0]) as brain:
         await brain.create()
@@ -144,7 +144,7 @@ async def test_what_has_expired_takes_no_room(database: Clone) -> None:
         await brain.remember("later")
 
 
-async def test_another_tenants_stock_is_its_own(database: Clone) -> None:
+async def test_storage_quotas_of_tenants_are_independent(database: Clone) -> None:
     async with replica(database, StorageUsage(memories=1)) as brain:
         other = replace(brain, tenant=tenant_id("https://issuer.test", "b"))
         for one in (brain, other):
@@ -156,7 +156,7 @@ async def test_another_tenants_stock_is_its_own(database: Clone) -> None:
             await brain.remember("one more")
 
 
-async def test_whoever_is_alone_waits_for_those_who_share(database: Clone) -> None:
+async def test_exclusive_quota_check_waits_for_shared_writers(database: Clone) -> None:
     """Near the limit a write waits for those that began without checking the usage, before it checks it."""
     stocks = StorageQuota(lambda _: StorageUsage(memories=limits.MAX_BATCH_ITEMS + 10), writers=1)
     now = utc_now()

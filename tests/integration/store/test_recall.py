@@ -1,4 +1,4 @@
-"""Recall is exact, filters before it limits, does not depend on the order of rows, and reports what it lacks."""
+"""Recall is exact, filters before it limits, does not depend on the order of rows, and reports degradation."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def by_hand(memories: Sequence[Memory], query: str) -> list[tuple[float, str]]:
 
 
 @pytest.mark.parametrize("query", ["swarm of drones in winter", "honey", "wax comb larva pollen frost"])
-async def test_the_answer_is_that_of_scoring_every_memory(words: Brain, query: str) -> None:
+async def test_recall_equals_exhaustive_scoring(words: Brain, query: str) -> None:
     memories = await a_summer(words)
     answer = await words.recall(query, top_k=30)
     hits = [(hit.score, str(hit.memory.name)) for hit in answer.hits]
@@ -90,7 +90,7 @@ async def test_the_answer_is_that_of_scoring_every_memory(words: Brain, query: s
     assert len(hits) == 30
 
 
-async def test_cosines_are_those_of_the_vectors_as_they_are_stored(brain: Brain) -> None:
+async def test_dense_scores_are_cosines_of_the_stored_vectors(brain: Brain) -> None:
     chance = np.random.default_rng(3)
     rows = chance.normal(size=(20, DIMENSIONS))
     for i, row in enumerate(rows):
@@ -109,7 +109,7 @@ async def test_cosines_are_those_of_the_vectors_as_they_are_stored(brain: Brain)
         assert hit.score == hit.breakdown.dense
 
 
-async def test_ties_are_ordered_by_the_newest_event_then_name_whatever_the_order_of_rows(words: Brain) -> None:
+async def test_ties_are_ordered_by_newest_event_then_name(words: Brain) -> None:
     hours = [3, 1, 2, 3, 2, 1, 3]
     for hour in hours:
         await words.remember("the same words", event_time=EPOCH + timedelta(hours=hour))
@@ -119,7 +119,7 @@ async def test_ties_are_ordered_by_the_newest_event_then_name_whatever_the_order
     assert keys == sorted(keys)
 
 
-async def test_a_store_with_shuffled_rows_gives_the_same_list(words: Brain, database: Clone) -> None:
+async def test_result_does_not_depend_on_row_order(words: Brain, database: Clone) -> None:
     await a_summer(words)
     before = await words.recall("honey wax comb", top_k=50)
     with psycopg.connect(database.owner_dsn) as owner:
@@ -148,7 +148,7 @@ async def test_a_store_with_shuffled_rows_gives_the_same_list(words: Brain, data
         MemoryFilter(pinned=False, kinds=(MemoryKind.EPISODIC,), labels={"parity": "1"}),
     ],
 )
-async def test_a_filter_never_under_fills(brain: Brain, where: MemoryFilter) -> None:
+async def test_filtered_recall_returns_up_to_top_k_matches(brain: Brain, where: MemoryFilter) -> None:
     """Recall has as many hits as memories match, up to top_k, and no others; a list has the same memories."""
     memories = await a_summer(brain, 40)
 
@@ -172,7 +172,7 @@ async def test_a_filter_never_under_fills(brain: Brain, where: MemoryFilter) -> 
     assert len(few.hits) == 1
 
 
-async def test_the_times_of_creation_are_filtered_from_inclusive_until_exclusive(brain: Brain) -> None:
+async def test_creation_time_filter_includes_start_and_excludes_end(brain: Brain) -> None:
     first, second = (await brain.remember("a")).memory, (await brain.remember("b")).memory
     until = MemoryFilter(create_time_until=second.create_time)
     since = MemoryFilter(create_time_from=second.create_time)
@@ -180,7 +180,7 @@ async def test_the_times_of_creation_are_filtered_from_inclusive_until_exclusive
     assert [m.name for m in await brain.list_all(filter=since)] == [second.name]
 
 
-async def test_words_alone_fill_a_narrow_filter_with_common_words_when_the_rare_ones_are_outside(words: Brain) -> None:
+async def test_narrow_filter_is_filled_from_common_terms(words: Brain) -> None:
     for i in range(30):
         await words.remember(f"common ground number{i}", labels={"in": str(i < 3)})
     await words.remember("exquisite ground", labels={"in": "no"})
@@ -188,7 +188,7 @@ async def test_words_alone_fill_a_narrow_filter_with_common_words_when_the_rare_
     assert len(answer.hits) == 3
 
 
-async def test_what_has_expired_is_neither_found_nor_listed_nor_counted(words: Brain) -> None:
+async def test_expired_memory_is_not_recalled_listed_or_counted(words: Brain) -> None:
     await words.remember("bees dance", session="s")
     before = await words.recall("bees dance")
     await words.remember("bees dance wildly", session="s", ttl=timedelta(hours=1))
@@ -201,7 +201,7 @@ async def test_what_has_expired_is_neither_found_nor_listed_nor_counted(words: B
     assert len(await later.list_all()) == 1
 
 
-async def test_an_empty_namespace_answers_empty(brain: Brain) -> None:
+async def test_recall_in_empty_namespace_is_empty(brain: Brain) -> None:
     other = brain.at("other")
     await other.create()
     await other.remember("bees dance")
@@ -209,7 +209,7 @@ async def test_an_empty_namespace_answers_empty(brain: Brain) -> None:
     assert (answer.hits, answer.best_lexical, answer.degraded) == ((), 0.0, ())
 
 
-async def test_below_the_minimum_the_answer_is_empty_and_above_it_whole(words: Brain) -> None:
+async def test_min_score_returns_all_hits_or_none(words: Brain) -> None:
     await a_summer(words)
     whole = await words.recall("honey wax")
     assert len(whole.hits) == 10
@@ -219,8 +219,8 @@ async def test_below_the_minimum_the_answer_is_empty_and_above_it_whole(words: B
 
 
 @pytest.mark.parametrize("services", ["postgresql"], indirect=True)
-async def test_past_fifty_thousand_vectors_sql_compares_the_newest_and_says_so(brain: Brain, database: Clone) -> None:
-    """SQL leaves out the oldest vector and says so; words, a narrow filter and the search index still find it."""
+async def test_sql_search_compares_newest_fifty_thousand_vectors_and_reports_it(brain: Brain, database: Clone) -> None:
+    """SQL leaves out the oldest vector and reports it; terms, a narrow filter and the search index still find it."""
     oldest = (await brain.remember("the very first words", vector=axis(0), session="old")).memory
     with psycopg.connect(database.owner_dsn) as owner:
         insert_many(owner, oldest.name.memory, MAX_COMPARED_VECTORS)
@@ -265,7 +265,7 @@ def axis(number: int) -> Vector:
     return Vector.of(tuple(float(i == number) for i in range(DIMENSIONS)))
 
 
-async def test_a_query_of_stop_words_alone_is_answered_by_meaning(brain: Brain) -> None:
+async def test_query_of_stop_words_is_answered_by_dense_score(brain: Brain) -> None:
     await brain.remember("Ada keeps bees.")
     (hit,) = (await brain.recall("who is it?")).hits
     assert hit.score == hit.breakdown.meaning > 0
@@ -273,8 +273,8 @@ async def test_a_query_of_stop_words_alone_is_answered_by_meaning(brain: Brain) 
 
 
 @pytest.mark.parametrize("query", ["Will", "The who", "to be or not to be", "?!"])
-async def test_a_query_without_terms_says_so_and_is_not_measured_by_its_words(brain: Brain, query: str) -> None:
-    """A question of stop words or signs alone is reported, and `min_score` does not discard what its vector found."""
+async def test_query_without_terms_is_reported_and_exempt_from_min_score(brain: Brain, query: str) -> None:
+    """A question of stop words or signs alone is reported, and `min_score` does not discard hits of its vector."""
     kept = [(await brain.remember(text)).memory for text in ("Will moved to Boston.", "The Who play on Friday.")]
     answer = await brain.recall(query, min_score=0.05)
     assert answer.degraded == (DegradedReason.NO_TERMS,)
@@ -283,14 +283,14 @@ async def test_a_query_without_terms_says_so_and_is_not_measured_by_its_words(br
 
 
 @pytest.mark.parametrize("query", ["Will", "The Who"])
-async def test_a_query_without_terms_finds_nothing_by_words_and_says_why(words: Brain, query: str) -> None:
-    """Without vectors the answer is empty, and no longer reads as if nothing were known."""
+async def test_query_without_terms_in_lexical_namespace_is_empty_and_reported(words: Brain, query: str) -> None:
+    """Without vectors the answer is empty, with a reason that differs from an empty namespace's."""
     await words.remember("Will moved to Boston.")
     answer = await words.recall(query)
     assert (answer.hits, answer.degraded) == ((), (DegradedReason.NO_TERMS,))
 
 
-async def test_a_query_with_one_term_among_stop_words_is_measured_by_it(brain: Brain) -> None:
+async def test_query_with_one_term_is_subject_to_min_score(brain: Brain) -> None:
     """One term suffices for `min_score`, known or not, and a query that is a vector alone lacks no terms."""
     await brain.remember("Will moved to Boston.")
     known = await brain.recall("did Will move to Boston", min_score=0.05)
@@ -313,7 +313,7 @@ class Broken(PooledEncoder):
         """Do nothing: there is nothing to close."""
 
 
-async def test_without_the_encoder_memories_are_kept_and_answers_say_what_they_lack(brain: Brain) -> None:
+async def test_encoder_outage_stores_memories_and_reports_degraded_recall(brain: Brain) -> None:
     await brain.remember("Ada keeps bees.")
     broken = replace(brain, services=replace(brain.services, encoders={ENCODER_ID: Broken()}))
     answer = await broken.recall("bees")
@@ -332,7 +332,7 @@ async def test_without_the_encoder_memories_are_kept_and_answers_say_what_they_l
         )
 
 
-async def test_hits_end_at_three_mebibytes_and_say_so(words: Brain) -> None:
+async def test_hits_are_truncated_at_three_mebibytes_and_reported(words: Brain) -> None:
     text = "swarm " + "x" * (64 * 1024 - 6)
     for _ in range(50):
         await words.remember(text)
@@ -344,7 +344,7 @@ async def test_hits_end_at_three_mebibytes_and_say_so(words: Brain) -> None:
     assert len(listed) == 50
 
 
-async def test_a_half_life_reorders_near_ties_and_never_overrules_relevance(brain: Brain) -> None:
+async def test_recency_reorders_near_ties_but_never_overrules_relevance(brain: Brain) -> None:
     ageing = brain.at("ageing")
     await ageing.create(encoder="lexical", recency_half_life=timedelta(days=1))
     now = datetime.now(UTC)
@@ -357,12 +357,12 @@ async def test_a_half_life_reorders_near_ties_and_never_overrules_relevance(brai
     assert hits[1].score / hits[0].score == pytest.approx(0.7, abs=1e-3)
 
 
-async def test_a_vector_needs_a_namespace_that_keeps_vectors(words: Brain) -> None:
+async def test_vector_requires_a_namespace_with_an_encoder(words: Brain) -> None:
     with pytest.raises(InvalidArgument, match="has no vectors"):
         await words.recall(vector=Vector.of((1.0,) * DIMENSIONS))
 
 
-async def test_a_second_process_sees_what_the_first_has_written(brain: Brain, database: Clone) -> None:
+async def test_second_process_reads_writes_of_the_first(brain: Brain, database: Clone) -> None:
     result = await brain.remember("Ada keeps bees.")
     replica = SearchIndexSettings() if isinstance(brain.services.store, SearchIndexStore) else None
     async with open_store(database.app_dsn, DatabaseSettings(), search_index=replica) as second:

@@ -23,7 +23,7 @@ async def some(brain: Brain) -> None:
         await brain.remember(text, session="s", salience=salience)
 
 
-async def test_without_dense_recall_words_alone_answer(brain: Brain) -> None:
+async def test_disabled_dense_recall_ranks_by_lexical_score(brain: Brain) -> None:
     await some(brain)
     off = switched(brain, dense_recall=False)
     answer = await off.recall(QUESTION)
@@ -36,7 +36,7 @@ async def test_without_dense_recall_words_alone_answer(brain: Brain) -> None:
         await off.recall(vector=vector)
 
 
-async def test_without_contiguity_nothing_is_lent_and_no_neighbour_answers(words: Brain) -> None:
+async def test_disabled_contiguity_adds_no_boost_or_neighbours(words: Brain) -> None:
     await some(words)
     contiguities = {hit.memory.text: hit.breakdown.contiguity for hit in (await words.recall("cluster")).hits}
     assert contiguities["It is cold outside."] > 0
@@ -44,7 +44,7 @@ async def test_without_contiguity_nothing_is_lent_and_no_neighbour_answers(words
     assert [(hit.memory.text, hit.breakdown.contiguity) for hit in answer.hits] == [("In winter the bees cluster.", 0)]
 
 
-async def test_without_bias_neither_age_nor_salience_weighs(words: Brain) -> None:
+async def test_disabled_bias_ignores_recency_and_salience(words: Brain) -> None:
     await some(words)
     weighed = {hit.breakdown.salience for hit in (await words.recall("bees")).hits}
     assert weighed > {1.0}

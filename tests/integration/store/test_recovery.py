@@ -1,4 +1,4 @@
-"""When PostgreSQL stops and returns, errors say so, no acknowledged write is lost, and nothing needs a restart."""
+"""When PostgreSQL stops and returns, errors report it, no acknowledged write is lost, and nothing needs a restart."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.integration.store.tables import end_sessions
 from tests.support.clones import Clone
 
 
-async def test_connections_that_died_while_idle_are_replaced_unseen(words: Brain, database: Clone) -> None:
+async def test_dead_idle_connections_are_replaced_transparently(words: Brain, database: Clone) -> None:
     await asyncio.gather(*(words.remember(f"bee {i}") for i in range(8)))
     for again in (words.recall("bee"), words.remember("one more bee"), words.list_all()):
         assert end_sessions(database.app_dsn) >= 1
@@ -33,7 +33,7 @@ async def test_connections_that_died_while_idle_are_replaced_unseen(words: Brain
 
 
 @pytest.mark.own_server
-async def test_after_a_kill_every_acknowledged_memory_is_there(own_folder: Path) -> None:
+async def test_postgresql_kill_loses_no_acknowledged_memory(own_folder: Path) -> None:
     """After kill -9 of PostgreSQL under eight writers, every acknowledged memory is stored, and the pool is usable."""
     data = own_folder / "recovery"
     acknowledged: list[str] = []
@@ -78,7 +78,7 @@ FORGETTING = 7
 
 
 @pytest.mark.own_server
-async def test_a_write_whose_commit_was_not_answered_is_found_by_its_request_id(database: Clone) -> None:
+async def test_write_with_unknown_commit_is_resolved_by_request_id(database: Clone) -> None:
     """A write with a request id is done once, although the connection ends in place of an answer of PostgreSQL.
 
     That may be the answer to the commit. A write without a request id fails, and is not repeated.

@@ -78,7 +78,7 @@ def workers(brain: Brain, clock: Moving) -> list[Job]:
 
 
 async def work(workers: Sequence[Job], maintenance: MaintenanceStore) -> int:
-    """Run rounds of the jobs until nothing more can be done now, and return the number of rows."""
+    """Run the jobs until nothing more can be done now, and return the number of rows."""
     done = 0
     for worker in workers:
         while (batch := await worker.run_once(maintenance)).has_more:
@@ -125,7 +125,7 @@ def sound(database: Clone) -> None:
             assert counts == (len(expected), sum(terms.total() for terms in expected.values()), len(vectors))
 
 
-async def test_another_encoder_answers_as_if_it_had_always_been_the_namespaces(
+async def test_new_encoder_answers_as_if_always_set(
     brain: Brain, maintenance: MaintenanceStore, workers: list[Job], database: Clone
 ) -> None:
     other = brain.at("other")
@@ -156,7 +156,7 @@ async def test_another_encoder_answers_as_if_it_had_always_been_the_namespaces(
     sound(database)
 
 
-async def test_another_language_answers_as_if_it_had_always_been_the_namespaces(
+async def test_new_language_answers_as_if_always_set(
     words: Brain, maintenance: MaintenanceStore, clock: Moving, database: Clone
 ) -> None:
     german = words.at("german")
@@ -180,7 +180,7 @@ async def test_another_language_answers_as_if_it_had_always_been_the_namespaces(
     sound(database)
 
 
-async def test_a_change_that_is_asked_again_does_nothing_more(
+async def test_repeated_setting_change_does_nothing(
     brain: Brain, maintenance: MaintenanceStore, workers: list[Job]
 ) -> None:
     """A repeated change does nothing, whether the setting is still the same or has been changed since."""
@@ -203,7 +203,7 @@ async def test_a_change_that_is_asked_again_does_nothing_more(
             await brain.change(**wrong)
 
 
-async def test_what_is_written_while_settings_change_is_indexed_by_those_in_force(
+async def test_writes_during_setting_changes_use_the_settings_in_force(
     brain: Brain, maintenance: MaintenanceStore, clock: Moving, database: Clone
 ) -> None:
     """Memories stored by eight writers while encoder and language change are indexed by the settings in force."""
@@ -273,10 +273,10 @@ class Faulty(PooledEncoder):
         """Do nothing: the owner of the encoder closes it."""
 
 
-async def test_what_was_kept_while_the_encoder_was_gone_is_encoded_when_it_is_back(
+async def test_memories_stored_during_encoder_outage_are_encoded_later(
     brain: Brain, minilm: OnnxEncoder, maintenance: MaintenanceStore, clock: Moving, database: Clone
 ) -> None:
-    """Memories stored while the encoder was unavailable are encoded when it is back.
+    """Memories stored while the encoder was unavailable are encoded once it is available again.
 
     A text that cannot be encoded delays no other, in its namespace or in another.
     """
@@ -303,7 +303,7 @@ async def test_what_was_kept_while_the_encoder_was_gone_is_encoded_when_it_is_ba
     assert all(hit.breakdown.dense > 0 for hit in answer.hits)
 
 
-async def test_a_clock_that_is_set_back_does_not_delay_encoding(
+async def test_clock_moved_back_does_not_delay_encoding(
     brain: Brain, minilm: OnnxEncoder, maintenance: MaintenanceStore, clock: Moving
 ) -> None:
     """After a failover to a database whose clock is an hour behind, a back-off of seconds does not become an hour."""
@@ -323,9 +323,7 @@ async def test_a_clock_that_is_set_back_does_not_delay_encoding(
 
 
 @pytest.mark.parametrize("settings", ["encoder = 'lexical'", "analyzer = 'de-1', language = 'de'"])
-async def test_a_write_that_began_before_a_change_is_not_kept_after_it(
-    brain: Brain, database: Clone, settings: str
-) -> None:
+async def test_write_prepared_before_a_setting_change_is_refused(brain: Brain, database: Clone, settings: str) -> None:
     """A write that was prepared with the former settings is refused after they have changed.
 
     It was indexed by the former encoder and analyzer, and the change would not reindex it.
@@ -346,7 +344,7 @@ async def test_a_write_that_began_before_a_change_is_not_kept_after_it(
         assert await brain.list_all() == [stored]
 
 
-async def test_nobody_is_told_that_memories_were_indexed_anew_and_an_export_misses_none(
+async def test_reindexing_emits_no_event_and_export_stays_complete(
     brain: Brain, maintenance: MaintenanceStore, workers: list[Job]
 ) -> None:
     lexical = brain.at("lexical")
@@ -376,9 +374,7 @@ async def test_nobody_is_told_that_memories_were_indexed_anew_and_an_export_miss
                 break
 
 
-async def test_a_process_that_cannot_reach_the_encoder_leaves_the_job_to_one_that_can(
-    brain: Brain, database: Clone, clock: Moving
-) -> None:
+async def test_job_moves_to_a_process_that_reaches_the_encoder(brain: Brain, database: Clone, clock: Moving) -> None:
     """The leader's endpoint refuses connections, the other process' own one answers: memories are encoded soon."""
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(embeddings(brain.services.encoders[ENCODER_ID]))
@@ -426,10 +422,10 @@ class Picky(PooledEncoder):
         """Do nothing: the encoder belongs to others."""
 
 
-async def test_a_text_that_no_encoder_takes_does_not_cost_the_job(
+async def test_text_that_cannot_be_encoded_does_not_cost_the_job_lock(
     brain: Brain, maintenance: MaintenanceStore, database: Clone, clock: Moving
 ) -> None:
-    """The run does not fail, so its process keeps the job, and encodes what comes next at once."""
+    """The run does not fail, so its process keeps the job, and encodes later memories at once."""
     lexical = brain.at("picky")
     await lexical.create(encoder="lexical")
     await lexical.remember("Wasps do not.")

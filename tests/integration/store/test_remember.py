@@ -21,7 +21,7 @@ from tests.integration.store.tables import counted_exactly
 from tests.support.clones import Clone
 
 
-async def test_the_next_recall_finds_a_memory_exactly_as_it_was_given(brain: Brain) -> None:
+async def test_remembered_memory_is_recalled_exactly_as_given(brain: Brain) -> None:
     moment = datetime(2020, 2, 29, 12, 30, 0, 123456, UTC)
     text = "Grüße, 日本語 🎉 \t and a trailing space "
     stored = (
@@ -43,7 +43,7 @@ async def test_the_next_recall_finds_a_memory_exactly_as_it_was_given(brain: Bra
     assert hit.memory.etag == stored.etag
 
 
-async def test_a_read_with_the_token_of_a_write_is_not_from_before_it(brain: Brain) -> None:
+async def test_read_with_consistency_token_is_not_stale(brain: Brain) -> None:
     result = await brain.remember("Bees dance.")
     answer = await brain.recall("bees", consistency_token=result.consistency_token)
     assert answer.consistency_token == result.consistency_token
@@ -80,7 +80,7 @@ async def test_eight_writers_lose_nothing_and_versions_have_no_gaps(brain: Brain
     counted_exactly(database)
 
 
-async def test_the_same_request_is_answered_once_more_and_kept_once(brain: Brain) -> None:
+async def test_repeated_request_returns_the_stored_memory(brain: Brain) -> None:
     first, *others = await asyncio.gather(*(brain.remember("Bees dance.", request_id="r") for _ in range(6)))
     assert {other.memory.name for other in others} == {first.memory.name}
     assert len(await brain.list_all()) == 1
@@ -90,7 +90,7 @@ async def test_the_same_request_is_answered_once_more_and_kept_once(brain: Brain
         await brain.forget(first.memory.name, request_id="r")
 
 
-async def test_a_request_of_a_forgotten_memory_finds_nothing_and_writes_nothing(brain: Brain) -> None:
+async def test_repeated_request_of_forgotten_memory_is_not_found(brain: Brain) -> None:
     result = await brain.remember("Bees dance.", request_id="r")
     await brain.forget(result.memory.name)
     with pytest.raises(NotFound):
@@ -98,21 +98,21 @@ async def test_a_request_of_a_forgotten_memory_finds_nothing_and_writes_nothing(
     assert await brain.list_all() == []
 
 
-async def test_after_a_day_a_request_id_is_forgotten(brain: Brain, database: Clone) -> None:
+async def test_request_id_can_be_reused_after_a_day(brain: Brain, database: Clone) -> None:
     first = await brain.remember("Bees dance.", request_id="r")
     with psycopg.connect(database.owner_dsn) as owner:
         owner.execute("UPDATE idempotency_keys SET expire_time = %s", [datetime.now(UTC)])
     assert (await brain.remember("Bees sing.", request_id="r")).memory.name != first.memory.name
 
 
-async def test_another_tenants_request_id_is_another(brain: Brain) -> None:
+async def test_request_ids_are_separate_per_tenant(brain: Brain) -> None:
     other = brain.of("other")
     await other.create()
     mine, theirs = await brain.remember("a", request_id="r"), await other.remember("b", request_id="r")
     assert mine.memory.name != theirs.memory.name
 
 
-async def test_a_taken_place_in_a_session_is_refused_and_unset_comes_after_the_last(brain: Brain) -> None:
+async def test_taken_session_position_is_refused_and_unset_one_is_appended(brain: Brain) -> None:
     await brain.remember("first", session="s", session_position=41)
     with pytest.raises(AlreadyExists, match="session_position: 41"):
         await brain.remember("twice", session="s", session_position=41)
@@ -121,7 +121,7 @@ async def test_a_taken_place_in_a_session_is_refused_and_unset_comes_after_the_l
     assert (await brain.remember("nowhere")).memory.session_position is None
 
 
-async def test_the_namespace_gives_a_default_ttl_to_what_is_not_pinned(brain: Brain) -> None:
+async def test_namespace_default_ttl_applies_unless_pinned(brain: Brain) -> None:
     short = brain.at("short")
     await short.create(default_ttl=timedelta(hours=1))
     stored = (await short.remember("soon gone")).memory
@@ -131,14 +131,14 @@ async def test_the_namespace_gives_a_default_ttl_to_what_is_not_pinned(brain: Br
     assert (await short.remember("stays", pinned=True)).memory.expire_time is None
 
 
-async def test_a_memory_that_has_expired_before_it_is_kept_is_refused(brain: Brain) -> None:
+async def test_memory_already_expired_is_refused(brain: Brain) -> None:
     with pytest.raises(InvalidArgument, match=r"memory\.expire_time"):
         await brain.remember("gone", expire_time=datetime(2020, 1, 1, tzinfo=UTC))
     with pytest.raises(InvalidArgument, match=r"memory\.ttl"):
         await brain.remember("never", ttl=timedelta(days=999_999_999))
 
 
-async def test_a_callers_vector_is_kept_and_found(brain: Brain) -> None:
+async def test_caller_vector_is_stored_and_recalled(brain: Brain) -> None:
     axis = Vector.of((3e38,) + (0.0,) * (DIMENSIONS - 1), ENCODER_ID)
     await brain.remember("by vector", vector=axis)
     answer = await brain.recall(vector=Vector.of((1e-38,) + (0.0,) * (DIMENSIONS - 1)))
@@ -155,13 +155,13 @@ async def test_a_callers_vector_is_kept_and_found(brain: Brain) -> None:
         (lambda: Vector.of((1.0,) * DIMENSIONS, "another"), "vector.encoder_id"),
     ],
 )
-async def test_a_vector_that_does_not_fit_is_refused_by_field(brain: Brain, vector: object, field: str) -> None:
+async def test_invalid_vector_is_refused_by_field(brain: Brain, vector: object, field: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         await brain.remember("no", vector=vector())  # type: ignore[operator]
     assert caught.value.field == field
 
 
-async def test_writers_and_forgetters_of_the_same_words_count_exactly(brain: Brain, database: Clone) -> None:
+async def test_concurrent_writes_and_deletes_of_same_terms_keep_counts_exact(brain: Brain, database: Clone) -> None:
     """Counts stay exact while concurrent tasks add and remove the same terms."""
 
     async def remember_and_forget(number: int) -> None:
@@ -177,15 +177,13 @@ async def test_writers_and_forgetters_of_the_same_words_count_exactly(brain: Bra
     counted_exactly(database)
 
 
-async def test_of_two_who_forget_the_same_memory_one_is_told_that_it_is_gone(brain: Brain) -> None:
+async def test_concurrent_forgets_of_one_memory_succeed_once(brain: Brain) -> None:
     result = await brain.remember("Bees dance.")
     ends = await asyncio.gather(*(brain.forget(result.memory.name) for _ in range(4)), return_exceptions=True)
     assert sorted(type(end).__name__ for end in ends) == ["NotFound", "NotFound", "NotFound", "str"]
 
 
-async def test_a_namespace_that_changed_behind_the_process_is_noticed_before_anything_is_kept(
-    brain: Brain, database: Clone
-) -> None:
+async def test_namespace_changed_by_another_process_is_detected_before_writing(brain: Brain, database: Clone) -> None:
     await brain.remember("Bees dance.")
     await brain.recall("bees")
     for attempt in (brain.recall("bees"), brain.remember("Bees sing.")):
@@ -203,7 +201,7 @@ async def test_a_namespace_that_changed_behind_the_process_is_noticed_before_any
         assert owner.execute("SELECT count(*) FROM memories WHERE text = 'Bees hum.'").fetchone() == (0,)
 
 
-async def test_writes_that_meet_share_a_transaction_and_each_keeps_its_own_outcome(words: Brain) -> None:
+async def test_group_commit_shares_a_version_and_reports_each_outcome(words: Brain) -> None:
     """Writes that wait for an earlier one share one transaction and one version, and each gets its own outcome."""
     stored = (await words.remember("The first.", session="s", request_id="again")).memory
     before = (await words.namespace()).version
@@ -230,7 +228,7 @@ async def test_writes_that_meet_share_a_transaction_and_each_keeps_its_own_outco
     assert (await words.namespace()).version == before + 2
 
 
-async def test_a_caller_who_leaves_takes_nobody_elses_write_along(words: Brain) -> None:
+async def test_cancelled_caller_does_not_abort_writes_of_its_group(words: Brain) -> None:
     calls = [asyncio.create_task(words.remember(f"Bees dance {i}.")) for i in range(12)]
     await asyncio.sleep(0)
     for call in calls[::3]:
@@ -242,7 +240,7 @@ async def test_a_caller_who_leaves_takes_nobody_elses_write_along(words: Brain) 
     await words.remember("And one more.")
 
 
-async def test_eight_writers_in_two_processes_lose_nothing_and_double_nothing(words: Brain, database: Clone) -> None:
+async def test_eight_writers_in_two_processes_lose_and_duplicate_nothing(words: Brain, database: Clone) -> None:
     async with open_store(database.app_dsn, DatabaseSettings()) as second:
         other = replace(words, services=replace(words.services, store=second))
 
@@ -258,7 +256,7 @@ async def test_eight_writers_in_two_processes_lose_nothing_and_double_nothing(wo
         assert sorted(position for position in positions if position is not None) == list(range(len(positions)))
 
 
-async def test_a_request_that_comes_to_two_processes_at_once_is_kept_once(words: Brain, database: Clone) -> None:
+async def test_concurrent_request_in_two_processes_is_stored_once(words: Brain, database: Clone) -> None:
     async with open_store(database.app_dsn, DatabaseSettings()) as second:
         second_brain = replace(words, services=replace(words.services, store=second))
         for i in range(20):

@@ -1,4 +1,4 @@
-"""A DSN that leads to another server, database or role: connections to the former one are not used any more."""
+"""A DSN that is changed to another server, database or role: connections to the previous one are not used any more."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def sessions(database: Clone, application: str) -> int:
     return int(row[0])
 
 
-async def test_no_call_goes_to_the_former_database(database: Clone, other: Clone) -> None:
-    """Within a second of the change all calls are sent to the new database, and the former's connections are closed."""
+async def test_calls_use_the_new_database_after_dsn_change(database: Clone, other: Clone) -> None:
+    """Within a second of the change all calls are sent to the new database, and the previous connections are closed."""
     now = database.app_dsn
     async with open_pool(database.app_dsn, DatabaseSettings(pool_size=2), lambda: now) as pool:
         used = [await pool.acquire() for _ in range(2)]
@@ -63,7 +63,7 @@ async def test_no_call_goes_to_the_former_database(database: Clone, other: Clone
         await eventually_async(closed, timeout_s=5)
 
 
-async def test_a_password_alone_leaves_open_connections(database: Clone) -> None:
+async def test_password_change_keeps_open_connections(database: Clone) -> None:
     """An open connection outlives a change of the password, as PostgreSQL's sessions do."""
     now = database.app_dsn
     async with open_pool(database.app_dsn, DatabaseSettings(pool_size=1), lambda: now) as pool:
@@ -80,8 +80,8 @@ async def test_a_password_alone_leaves_open_connections(database: Clone) -> None
             await eventually_async(again, timeout_s=FOLLOW_INTERVAL_S + 0.5)
 
 
-async def test_a_job_leaves_the_former_database(database: Clone, other: Clone) -> None:
-    """A job that holds a lock in the former database gives it up, and acquires the one of the new database."""
+async def test_background_job_moves_to_the_new_database(database: Clone, other: Clone) -> None:
+    """A job that holds a lock in the previous database releases it, and acquires the one of the new database."""
     now = database.worker_dsn
     async with open_worker_store(database.worker_dsn, DatabaseSettings(), lambda: now) as store:
         async with store.acquire("job", Shard(0, 1)) as held:

@@ -74,7 +74,7 @@ async def size_bytes(database: Clone) -> int:
         return brain.services.store.index_stats().size_bytes
 
 
-async def test_who_was_asked_longest_ago_makes_room(database: Clone, size_bytes: int) -> None:
+async def test_least_recently_used_index_is_evicted(database: Clone, size_bytes: int) -> None:
     budget = size_bytes * 5 // 2
     async with indexed_brain(database, budget) as brain:
         answers = [await recall_before_and_after_load(brain.at(name)) for name in "ab"]
@@ -87,7 +87,7 @@ async def test_who_was_asked_longest_ago_makes_room(database: Clone, size_bytes:
         assert len(answers[0]) == 10
 
 
-async def test_what_does_not_fit_alone_is_not_held_until_it_is_smaller(database: Clone, size_bytes: int) -> None:
+async def test_oversized_namespace_is_not_loaded_until_it_shrinks(database: Clone, size_bytes: int) -> None:
     async with indexed_brain(database, size_bytes // 2) as brain:
         assert len(await recall_before_and_after_load(brain)) == 10
         assert loaded_namespaces(brain) == set()
@@ -97,7 +97,7 @@ async def test_what_does_not_fit_alone_is_not_held_until_it_is_smaller(database:
         assert loaded_namespaces(brain) == {"a"}
 
 
-async def test_what_outgrows_the_budget_goes_and_answers_on(database: Clone, size_bytes: int) -> None:
+async def test_index_that_outgrows_the_budget_is_evicted_and_recall_continues(database: Clone, size_bytes: int) -> None:
     async with indexed_brain(database, size_bytes * 5 // 4) as brain:
         await recall_before_and_after_load(brain)
         assert loaded_namespaces(brain) == {"a"}
@@ -108,7 +108,7 @@ async def test_what_outgrows_the_budget_goes_and_answers_on(database: Clone, siz
         assert brain.services.store.index_stats() == (0, 0, 0, 0)
 
 
-async def test_what_nobody_asks_for_goes(database: Clone, size_bytes: int) -> None:
+async def test_idle_index_is_evicted(database: Clone, size_bytes: int) -> None:
     async with indexed_brain(database, idle_s=0.2) as brain:
         await recall_before_and_after_load(brain.at("a"))
         assert loaded_namespaces(brain) == {"a"}
@@ -118,8 +118,8 @@ async def test_what_nobody_asks_for_goes(database: Clone, size_bytes: int) -> No
 
 
 @pytest.mark.own_server
-async def test_a_namespace_that_is_known_is_recalled_in_one_exchange(database: Clone) -> None:
-    """The second answer of PostgreSQL would be lost, and a Recall does not need it."""
+async def test_recall_of_cached_namespace_takes_one_round_trip(database: Clone) -> None:
+    """A recall whose second response of PostgreSQL would be lost succeeds, since it needs only one."""
     async with proxy(database.server.socket / ".s.PGSQL.5432") as between:
         dsn = f"postgresql://somabrain_app@{between.address}/{database.name}"
         async with indexed_brain(database, dsn=dsn) as brain:
@@ -134,8 +134,8 @@ async def test_a_namespace_that_is_known_is_recalled_in_one_exchange(database: C
             assert (between.pass_first, between.drop_answers) == (0, 1)
 
 
-async def test_what_another_process_wrote_is_never_missing(database: Clone) -> None:
-    """A process that takes a namespace for unchanged sees each write of another one in its next answer."""
+async def test_write_of_another_process_is_visible_in_next_recall(database: Clone) -> None:
+    """A process that assumes a namespace to be unchanged observes each write of another process in its next answer."""
     async with indexed_brain(database) as brain, indexed_brain(database) as other:
         await brain.create(encoder=LEXICAL)
         await fill(brain)
@@ -157,8 +157,8 @@ async def test_what_another_process_wrote_is_never_missing(database: Clone) -> N
             await brain.recall("bees dance")
 
 
-async def test_a_search_that_fails_in_memory_is_left_to_postgresql(database: Clone) -> None:
-    """More candidates than memory holds make the kernel fail: PostgreSQL searches, and the index stays as it was."""
+async def test_failed_index_search_falls_back_to_postgresql(database: Clone) -> None:
+    """More candidates than memory holds make the kernel fail: PostgreSQL searches, and the index stays unchanged."""
     async with indexed_brain(database) as brain:
         await brain.create(encoder=LEXICAL)
         await fill(brain)

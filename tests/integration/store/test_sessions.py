@@ -1,4 +1,4 @@
-"""Sessions are as the service needs, whatever an administrator sets for the database, and wherever pgvector is."""
+"""Sessions have the settings that the service needs, whatever the database's defaults, and wherever pgvector is."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def silent(_: str) -> None:
 
 
 async def serves(database: Clone, minilm: OnnxEncoder) -> None:
-    """Check that the service keeps, finds and sweeps a memory with times, durations and a vector."""
+    """Check that the service stores, finds and expires a memory with times, durations and a vector."""
     async with open_store(database.app_dsn, DatabaseSettings()) as store:
         assert (await store.schema_state()).compatible
         brain = Brain(
@@ -78,7 +78,9 @@ async def serves(database: Clone, minilm: OnnxEncoder) -> None:
         "client_encoding = 'latin1'",
     ],
 )
-async def test_settings_of_the_database_do_no_harm(database: Clone, minilm: OnnxEncoder, setting: str) -> None:
+async def test_database_default_settings_do_not_affect_the_service(
+    database: Clone, minilm: OnnxEncoder, setting: str
+) -> None:
     """A default that an administrator sets for the database changes neither values nor where tables are found."""
     as_superuser(
         database,
@@ -91,8 +93,8 @@ async def test_settings_of_the_database_do_no_harm(database: Clone, minilm: Onnx
     assert renew_epochs(database.owner_dsn, DatabaseSettings(), silent) == 1
 
 
-async def test_limits_and_isolation_of_the_database_do_no_harm(database: Clone) -> None:
-    """Whatever the defaults, statements see what others have committed, and neither locks nor migrations time out."""
+async def test_database_default_timeouts_and_isolation_do_not_affect_the_service(database: Clone) -> None:
+    """Whatever the defaults, statements read committed rows of others, and neither locks nor migrations time out."""
     as_superuser(
         database,
         f"ALTER DATABASE {database.name} SET default_transaction_isolation = 'repeatable read'",
@@ -108,14 +110,14 @@ async def test_limits_and_isolation_of_the_database_do_no_harm(database: Clone) 
         assert owner.exec_driver_sql("SHOW lock_timeout").scalar_one() == "0"
 
 
-async def test_the_lock_of_a_migration_that_vanished_is_freed(database: Clone) -> None:
-    """The owner's session asks the server for keepalives, which end it, with its lock, once its node is gone."""
+async def test_migration_lock_of_a_dead_node_is_released(database: Clone) -> None:
+    """The owner's session requests keepalives of the server, which end it, with its lock, once its node is lost."""
     source = "SELECT DISTINCT source FROM pg_settings WHERE name LIKE 'tcp_keepalives_%%'"
     with admin_connection(database.owner_dsn, DatabaseSettings(), "test", silent) as owner:
         assert owner.exec_driver_sql(source).scalars().all() == ["session"]
 
 
-async def test_readiness_reads_a_time_and_a_duration(database: Clone) -> None:
+async def test_unreadable_time_style_fails_readiness_with_remedy(database: Clone) -> None:
     """A session that writes times or durations in a style that cannot be read is UNAVAILABLE, with the remedy."""
     async with open_pool(database.app_dsn, DatabaseSettings(pool_size=1)) as pool:
         transactions = Transactions(pool)
@@ -136,14 +138,14 @@ def moved(unmigrated: Clone) -> Clone:
     return unmigrated
 
 
-async def test_pgvector_may_be_in_a_schema_of_its_own(moved: Clone, minilm: OnnxEncoder) -> None:
+async def test_pgvector_may_be_in_its_own_schema(moved: Clone, minilm: OnnxEncoder) -> None:
     """Migration and service find pgvector's types in any schema, without a search path set by an administrator."""
     as_superuser(moved, 'GRANT USAGE ON SCHEMA "Extensions" TO PUBLIC')
     assert migrate(moved.owner_dsn, DatabaseSettings(), silent).after == HEAD
     await serves(moved, minilm)
 
 
-async def test_a_schema_that_a_role_may_not_use_is_named_with_the_remedy(moved: Clone) -> None:
+async def test_unusable_pgvector_schema_is_reported_with_remedy(moved: Clone) -> None:
     """Migration and service say which role may not use pgvector's schema, and what to run."""
     remedy = 'GRANT USAGE ON SCHEMA "Extensions" TO '
     with pytest.raises(OwnerFailed, match=f"{remedy}somabrain_app, somabrain_owner, somabrain_worker"):
@@ -156,14 +158,14 @@ async def test_a_schema_that_a_role_may_not_use_is_named_with_the_remedy(moved: 
             await store.schema_state()
 
 
-def test_a_database_without_pgvector_is_told_so(unmigrated: Clone) -> None:
-    """A migration without the extension says that it is missing and how it is created."""
+def test_missing_pgvector_is_reported(unmigrated: Clone) -> None:
+    """A migration without the extension reports that it is missing and how it is created."""
     as_superuser(unmigrated, "DROP EXTENSION vector")
     with pytest.raises(OwnerFailed, match=r"no extension vector; .* CREATE EXTENSION vector"):
         migrate(unmigrated.owner_dsn, DatabaseSettings(), silent)
 
 
-async def test_tables_may_be_in_a_schema_of_their_own(unmigrated: Clone, minilm: OnnxEncoder) -> None:
+async def test_tables_may_be_in_their_own_schema(unmigrated: Clone, minilm: OnnxEncoder) -> None:
     """Tables that were migrated into the first schema of the database's search path are found there."""
     as_superuser(
         unmigrated,

@@ -1,4 +1,4 @@
-"""A PostgreSQL that accepts connections and says nothing more, as behind a dead node or a broken network."""
+"""A PostgreSQL that accepts connections and never answers, as behind a dead node or a broken network."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def silent() -> Iterator[str]:
 
 @pytest.fixture
 async def between(database: Clone) -> AsyncIterator[Proxy]:
-    """A way to PostgreSQL that can fall silent: what is on it then never arrives."""
+    """A path to PostgreSQL that can fall silent: data on it then never arrives."""
     async with proxy(database.server.socket / ".s.PGSQL.5432") as running:
         yield running
 
@@ -53,9 +53,7 @@ async def ignore(ready: bool) -> None:
     """Do nothing about a change of readiness."""
 
 
-async def test_the_server_that_answers_is_found_behind_one_that_does_not(
-    database: Clone, between: Proxy, silent: str
-) -> None:
+async def test_multi_host_dsn_connects_past_a_silent_host(database: Clone, between: Proxy, silent: str) -> None:
     """With two hosts, the first of which is silent, the service becomes ready, and only one connection waits for it."""
     async with open_store(dsn(database, "app", silent, between.address), SETTINGS) as store:
         readiness = Readiness(store, Metrics(), ignore, DatabaseClock())
@@ -71,8 +69,8 @@ async def test_the_server_that_answers_is_found_behind_one_that_does_not(
             await pool.release(connection)
 
 
-async def test_impatient_callers_find_the_server_that_answers(database: Clone, between: Proxy, silent: str) -> None:
-    """A caller whose deadline is shorter than the time-out of a connection leaves word of the silence it met."""
+async def test_short_deadlines_still_find_the_responsive_host(database: Clone, between: Proxy, silent: str) -> None:
+    """A caller whose deadline is shorter than the timeout of a connection records that the host was silent."""
     async with open_pool(dsn(database, "app", silent, between.address), SETTINGS) as pool:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1.5):
@@ -81,8 +79,8 @@ async def test_impatient_callers_find_the_server_that_answers(database: Clone, b
             await pool.release(await pool.acquire())
 
 
-async def test_readiness_notices_within_its_time_and_recovers(database: Clone, between: Proxy) -> None:
-    """A server that falls silent makes the process not ready after two seconds, and ready soon after it is back."""
+async def test_readiness_detects_a_silent_server_and_recovers(database: Clone, between: Proxy) -> None:
+    """A server that falls silent makes the process not ready after two seconds, and ready soon after it returns."""
     changes: asyncio.Queue[bool] = asyncio.Queue()
     async with open_store(dsn(database, "app", between.address), SETTINGS) as store:
         readiness = Readiness(store, Metrics(), changes.put, DatabaseClock())
@@ -100,8 +98,8 @@ async def test_readiness_notices_within_its_time_and_recovers(database: Clone, b
         watching.cancel()
 
 
-async def test_a_call_on_a_broken_connection_is_answered_by_another_one(database: Clone, between: Proxy) -> None:
-    """A connection that went silent is given up once PostgreSQL must have answered; another one does the write."""
+async def test_write_on_a_silent_connection_is_retried_on_another(database: Clone, between: Proxy) -> None:
+    """A connection that fell silent is given up once PostgreSQL must have answered; another one does the write."""
     async with open_pool(dsn(database, "app", between.address), SETTINGS) as pool:
         transactions = Transactions(pool)
         used = await pool.acquire()
@@ -119,7 +117,7 @@ async def test_a_call_on_a_broken_connection_is_answered_by_another_one(database
         assert pool.in_use == 0
 
 
-async def test_a_job_on_a_broken_connection_fails_and_is_not_held(database: Clone, between: Proxy) -> None:
+async def test_job_on_a_silent_connection_fails_instead_of_hanging(database: Clone, between: Proxy) -> None:
     """A background job, which has no deadline, ends with an error instead of waiting for hours."""
     async with open_worker_store(dsn(database, "worker", between.address), SETTINGS) as store:
         async with store.acquire("job", Shard(0, 1)) as held:
@@ -133,8 +131,8 @@ async def test_a_job_on_a_broken_connection_fails_and_is_not_held(database: Clon
             assert again is not None
 
 
-async def test_a_caller_who_gives_up_does_not_wait_for_a_silent_server(database: Clone, between: Proxy) -> None:
-    """A deadline ends a call and frees its place in the pool at once: nobody waits for the cancelled statement."""
+async def test_cancelled_call_does_not_wait_for_a_silent_server(database: Clone, between: Proxy) -> None:
+    """A deadline ends a call and frees its slot in the pool at once: nothing waits for the cancelled statement."""
     async with open_pool(dsn(database, "app", between.address), SETTINGS) as pool:
         transactions = Transactions(pool)
         await transactions.fetch_one(ONE)

@@ -1,4 +1,4 @@
-"""Token vectors: stored with memories, gone with them, made later where they are missing, and used by Recall."""
+"""Token vectors: stored and deleted with memories, created later where they are missing, and used by Recall."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def token_rows(database: Clone) -> list[tuple[int, int, bool]]:
         ).fetchall()
 
 
-async def test_words_find_what_is_said_in_other_words(brain: Brain) -> None:
+async def test_token_vectors_recall_paraphrases_with_breakdown(brain: Brain) -> None:
     """A question without a word of the answer finds it, and the breakdown shows each number of the score."""
     await talk(brain)
     answer = await brain.recall(QUESTION, explain=True)
@@ -78,8 +78,8 @@ async def test_words_find_what_is_said_in_other_words(brain: Brain) -> None:
     assert all(0 <= match.similarity <= 1 for match in first.matches)
 
 
-async def test_a_question_that_no_memory_answers_has_a_lower_best_match(brain: Brain) -> None:
-    """min_match tells what is known from what is not; min_score has the meaning that it always had."""
+async def test_min_match_separates_answered_from_unanswered_queries(brain: Brain) -> None:
+    """min_match separates answered questions from others; min_score has its former meaning."""
     await talk(brain)
     known, unknown = await brain.recall(QUESTION), await brain.recall("What is the capital of Mongolia?")
     assert known.best_match is not None
@@ -97,7 +97,7 @@ async def test_a_question_that_no_memory_answers_has_a_lower_best_match(brain: B
         await brain.recall(vector=Vector.of((1.0,) * DIMENSIONS), min_match=0.5)
 
 
-async def test_where_words_are_not_compared_min_match_is_reported_and_not_applied(brain: Brain, words: Brain) -> None:
+async def test_min_match_is_reported_and_ignored_without_token_vectors(brain: Brain, words: Brain) -> None:
     """A namespace without an encoder, and one with the flag off, have no best_match."""
     await talk(brain)
     await talk(words)
@@ -109,8 +109,8 @@ async def test_where_words_are_not_compared_min_match_is_reported_and_not_applie
         assert (await asked.recall("bees in winter")).degraded == ()
 
 
-async def test_questions_and_the_named_speaker_weigh_in_conversation_alone(brain: Brain) -> None:
-    """Ben is named, so what he says counts more; what asks counts less; documents have neither."""
+async def test_speaker_and_question_weights_apply_to_conversation_only(brain: Brain) -> None:
+    """Ben is named, so his statements count more; questions count less; documents have neither weight."""
     await talk(brain)
     parts = {hit.memory.text: hit.breakdown for hit in (await brain.recall("What did Ben's sister buy?")).hits}
     assert {text: part.speaker for text, part in parts.items()} == {
@@ -126,7 +126,7 @@ async def test_questions_and_the_named_speaker_weigh_in_conversation_alone(brain
         await brain.change(content="poems")
 
 
-async def test_a_memory_is_by_its_subject_where_its_text_names_nobody(brain: Brain) -> None:
+async def test_subject_is_the_speaker_where_the_text_names_none(brain: Brain) -> None:
     """A label before the first colon goes before the subject; a changed subject counts at once."""
     memory = (await brain.remember("Bees dance.", subject="Ada")).memory
     await brain.remember("Ben: Bees sing.", subject="Ada")
@@ -137,7 +137,7 @@ async def test_a_memory_is_by_its_subject_where_its_text_names_nobody(brain: Bra
     assert parts == {"Bees dance.": 1.2, "Ben: Bees sing.": 1.0}
 
 
-async def test_of_a_long_text_the_first_word_pieces_are_compared(brain: Brain, database: Clone) -> None:
+async def test_long_text_is_compared_by_its_first_word_pieces(brain: Brain, database: Clone) -> None:
     """The breakdown says that a text was cut, and its row has as many bytes as pieces have vectors."""
     await brain.remember("bee " * 400)
     await brain.remember("bee")
@@ -148,8 +148,8 @@ async def test_of_a_long_text_the_first_word_pieces_are_compared(brain: Brain, d
     assert sizes == [(bytes_per_piece(DIMENSIONS), False), (254 * bytes_per_piece(DIMENSIONS), True)]
 
 
-async def test_token_vectors_go_with_their_memory(brain: Brain, database: Clone) -> None:
-    """Forgotten, changed, expired or of a former encoder: none is left, and every count is exact."""
+async def test_token_vectors_are_deleted_with_their_memory(brain: Brain, database: Clone) -> None:
+    """Forgotten, updated, expired or reencoded: no row is left, and every count is exact."""
     first = (await brain.remember("The secret is in the hive.")).memory
     second = (await brain.remember("Bees dance.")).memory
     await brain.remember("Gone soon.", ttl=timedelta(milliseconds=10))
@@ -173,10 +173,10 @@ async def test_token_vectors_go_with_their_memory(brain: Brain, database: Clone)
     counted_exactly(database)
 
 
-async def test_a_namespace_of_before_answers_as_before_and_better_as_the_job_goes_on(
+async def test_recall_improves_as_job_backfills_token_vectors(
     brain: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
-    """Without token vectors the answer is the former one, and says so; statistics show the progress; then all is there.
+    """Without token vectors the answer is the former one, and reports it; statistics show the progress to completion.
 
     Rows of the former version are made by removing what it did not write.
     """
@@ -203,10 +203,10 @@ async def test_a_namespace_of_before_answers_as_before_and_better_as_the_job_goe
     assert (listed(again), again.degraded, again.best_match) == (listed(expected), (), expected.best_match)
 
 
-async def test_a_callers_vector_is_all_that_a_memory_is_compared_by(
+async def test_memory_with_caller_vector_gets_no_token_vectors(
     brain: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
-    """The encoder is not run for it, then or later; who said it and what asks counts all the same."""
+    """The encoder is not run for it, then or later; speaker and question weights apply nevertheless."""
     await talk(brain, vectors=False)
     alone = await brain.recall(QUESTION)
     assert (alone.degraded, alone.best_match) == ((), None)
@@ -220,8 +220,8 @@ async def test_a_callers_vector_is_all_that_a_memory_is_compared_by(
     counted_exactly(database)
 
 
-async def test_a_text_without_word_pieces_is_complete(brain: Brain, maintenance: MaintenanceStore) -> None:
-    """Control characters alone have no word pieces: the job does not come back to such a text for ever."""
+async def test_text_without_word_pieces_is_complete(brain: Brain, maintenance: MaintenanceStore) -> None:
+    """Control characters alone have no word pieces: the job does not come back to such a text forever."""
     await brain.remember("\u200b")
     await brain.remember("Bees dance.")
     assert (await brain.statistics()).token_texts == 2
@@ -229,8 +229,8 @@ async def test_a_text_without_word_pieces_is_complete(brain: Brain, maintenance:
     assert (await brain.recall("bees")).degraded == ()
 
 
-async def test_a_query_of_stop_words_alone_is_compared_by_words(brain: Brain) -> None:
-    """Its words have no terms, but they have meaning: best_match and min_match apply, min_score does not."""
+async def test_query_of_stop_words_is_compared_by_word_pieces(brain: Brain) -> None:
+    """Its words have no terms, but word pieces: best_match and min_match apply, min_score does not."""
     await talk(brain)
     answer = await brain.recall("who was it with", min_score=0.9)
     assert answer.degraded == (DegradedReason.NO_TERMS,)
@@ -239,8 +239,8 @@ async def test_a_query_of_stop_words_alone_is_compared_by_words(brain: Brain) ->
     assert (await brain.recall("who was it with", min_match=1.0)).hits == ()
 
 
-async def test_the_quota_counts_the_bytes_of_token_vectors(database: Clone, minilm: OnnxEncoder) -> None:
-    """A write that would exceed token_bytes is refused and names the quota; what is forgotten makes room again."""
+async def test_token_vector_bytes_count_for_the_quota(database: Clone, minilm: OnnxEncoder) -> None:
+    """A write that would exceed token_bytes is refused and names the quota; forgetting frees bytes again."""
     limit = StorageUsage(token_bytes=4 * bytes_per_piece(DIMENSIONS))
     quota = StorageQuota(lambda _: limit, writers=16)
     async with open_store(database.app_dsn, DatabaseSettings(), quota) as store:
@@ -258,7 +258,7 @@ async def test_the_quota_counts_the_bytes_of_token_vectors(database: Clone, mini
     counted_exactly(database)
 
 
-async def test_answers_are_the_same_whatever_was_read_before(brain: Brain) -> None:
+async def test_scores_do_not_depend_on_earlier_reads(brain: Brain) -> None:
     """Alone, again and beside others the same question has the same answer to the last digit."""
     await talk(brain)
     one = listed(await brain.recall(QUESTION))

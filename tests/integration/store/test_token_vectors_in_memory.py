@@ -1,4 +1,4 @@
-"""Token vectors in memory: the same shortlists as PostgreSQL's, within what the budget has left, and first to go."""
+"""Token vectors in memory: the same shortlists as PostgreSQL's, within the rest of the budget, and evicted first."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ async def shortlist(brain: Brain, ids: Sequence[int], query: QueryTokens, *, ass
 
 
 def check_equal(one: Shortlist, other: Shortlist) -> None:
-    """Both are the same to the last bit; numbers of sessions are those of the same sessions."""
+    """Check that both are the same to the last bit; numbers of sessions are those of the same sessions."""
     assert one.similarity.tobytes() == other.similarity.tobytes()
     for name in ("compared", "position", "event_time_s", "questions"):
         assert getattr(one, name).tolist() == getattr(other, name).tolist(), name
@@ -121,8 +121,8 @@ def check_equal(one: Shortlist, other: Shortlist) -> None:
     assert all((number < 0) == (of_other < 0) for number, of_other in numbers)
 
 
-async def test_postgresql_and_the_index_give_the_same_shortlist(database: Clone, minilm: OnnxEncoder) -> None:
-    """To the last bit, before and after memories are changed; beyond the limit of bytes nothing is compared."""
+async def test_postgresql_and_index_give_the_same_shortlist(database: Clone, minilm: OnnxEncoder) -> None:
+    """Both are the same to the last bit, before and after changes; beyond the limit of bytes nothing is compared."""
     async with open_brain(database, minilm, 2**30) as brain, open_brain(database, minilm) as sql:
         await brain.create()
         ids = await fill(brain, 350)
@@ -147,8 +147,8 @@ async def test_postgresql_and_the_index_give_the_same_shortlist(database: Clone,
             ids.append(int((await brain.remember("Ben: Wasps sting.")).memory.name.memory))
 
 
-async def test_a_known_namespace_is_compared_without_postgresql(database: Clone, minilm: OnnxEncoder) -> None:
-    """An index that is assumed to be unchanged has its token vectors in memory, or is not assumed."""
+async def test_index_assumed_current_needs_no_postgresql(database: Clone, minilm: OnnxEncoder) -> None:
+    """An index is assumed to be current only with its token vectors in memory."""
     async with open_brain(database, minilm, 2**30) as brain, open_brain(database, minilm) as sql:
         await brain.create()
         ids = await fill(brain, 20)
@@ -168,10 +168,8 @@ async def test_a_known_namespace_is_compared_without_postgresql(database: Clone,
         check_equal(await shortlist(brain, ids, question(), assume=True), await shortlist(sql, ids, question()))
 
 
-async def test_what_changes_while_token_vectors_are_loaded_is_as_it_was_changed(
-    database: Clone, minilm: OnnxEncoder
-) -> None:
-    """Pages of an older snapshot overwrite nothing that is newer, and bring nothing back that was deleted."""
+async def test_stale_token_vector_pages_do_not_overwrite_newer_changes(database: Clone, minilm: OnnxEncoder) -> None:
+    """Pages of an older snapshot overwrite no newer change, and do not restore deleted memories."""
     async with open_brain(database, minilm) as brain:
         await brain.create()
         ids = await fill(brain, TOKEN_PAGE_SIZE + 20)
@@ -198,7 +196,7 @@ async def test_what_changes_while_token_vectors_are_loaded_is_as_it_was_changed(
                     check_equal(found, await new.shortlist(chosen, question()))
 
 
-async def test_loading_that_ends_early_leaves_nothing(database: Clone, minilm: OnnxEncoder) -> None:
+async def test_aborted_load_of_token_vectors_leaves_nothing(database: Clone, minilm: OnnxEncoder) -> None:
     async with open_brain(database, minilm) as brain:
         await brain.create()
         ids = await fill(brain, 30)
@@ -219,7 +217,7 @@ async def test_loading_that_ends_early_leaves_nothing(database: Clone, minilm: O
             assert index.shortlist(snapshot.namespace, ids, question()) is None
 
 
-async def test_token_vectors_go_before_any_index_does(database: Clone, minilm: OnnxEncoder) -> None:
+async def test_token_vectors_are_evicted_before_any_index(database: Clone, minilm: OnnxEncoder) -> None:
     """Within each budget as many indexes as fit are in memory, and token vectors only beside them."""
     async with open_brain(database, minilm, 2**30) as brain, open_brain(database, minilm) as sql:
         ids = {}
@@ -249,7 +247,7 @@ async def test_token_vectors_go_before_any_index_does(database: Clone, minilm: O
     assert await held(index * 3 // 2) == [(False, False), (True, False)]
 
 
-async def test_room_for_an_index_is_made_of_token_vectors(database: Clone, minilm: OnnxEncoder) -> None:
+async def test_loading_an_index_evicts_token_vectors(database: Clone, minilm: OnnxEncoder) -> None:
     """An index that is loaded, or grows, takes the place of the token vectors of the least recently used one."""
     async with open_brain(database, minilm, 2**30) as brain:
         for seed, name in enumerate("ab"):
@@ -280,8 +278,8 @@ async def test_room_for_an_index_is_made_of_token_vectors(database: Clone, minil
         assert brain.services.store.index_stats().size_bytes <= index * 9 // 4 + tokens
 
 
-async def test_postgresql_and_the_index_recall_the_same_to_the_last_digit(database: Clone, minilm: OnnxEncoder) -> None:
-    """Memories, scores and every part of them, in one exchange too, before and after a change."""
+async def test_postgresql_and_index_recall_with_identical_scores(database: Clone, minilm: OnnxEncoder) -> None:
+    """Memories, scores and every part of them, in one round trip too, before and after a change."""
     names, things = ["Ada", "Ben", "Cleo"], ["bees", "the old hive", "wax candles", "a frost in May", "clover honey"]
     async with open_brain(database, minilm, 2**30) as brain, open_brain(database, minilm) as sql:
         await brain.create()

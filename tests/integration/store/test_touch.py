@@ -1,4 +1,4 @@
-"""A touched memory lives longer and is otherwise untouched; sessions and subjects are listed with their counts."""
+"""A touched memory expires later and is otherwise unchanged; sessions and subjects are listed with their counts."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ async def touch(brain: Brain, ref: MemoryRef, seconds: float) -> Memory:
     return await touch_memory(brain.services, brain.tenant, ref, timedelta(seconds=seconds))
 
 
-async def test_a_touch_renews_the_life_and_changes_nothing_else(words: Brain) -> None:
-    """No revision, no new etag, version or update_time, and nothing in the feed; it is found past its former end."""
+async def test_touch_extends_expiry_and_changes_nothing_else(words: Brain) -> None:
+    """No revision, no new etag, version or update_time, and nothing in the feed; it is found past its former expiry."""
     stored = (await at(words, 0).remember("bees", key="a", ttl=timedelta(seconds=10))).memory
     assert await at(words, 0).recalled_texts("bees") == ["bees"]
     before = await words.namespace()
@@ -62,7 +62,7 @@ async def test_a_touch_renews_the_life_and_changes_nothing_else(words: Brain) ->
             await touch(at(words, second), words.key("a"), 100)
 
 
-async def test_a_touch_never_shortens_a_life(words: Brain) -> None:
+async def test_touch_never_shortens_expiry(words: Brain) -> None:
     forever = (await at(words, 0).remember("bees")).memory
     pinned = (await at(words, 0).remember("wasps", pinned=True)).memory
     long = (await at(words, 0).remember("ants", ttl=timedelta(seconds=100))).memory
@@ -70,8 +70,8 @@ async def test_a_touch_never_shortens_a_life(words: Brain) -> None:
         assert await touch(at(words, 1), memory.name, 5) == memory
 
 
-async def test_a_memory_renewed_by_another_process_is_found_again_at_its_former_end(words: Brain) -> None:
-    """Also by an index that has already seen it expire, while the renewal was on its way."""
+async def test_memory_touched_by_another_process_is_found_past_its_old_expiry(words: Brain) -> None:
+    """Also by an index that has already observed its expiry, while the touch was in flight."""
     stored = (await at(words, 0).remember("bees", ttl=timedelta(seconds=10))).memory
     await at(words, 0).remember("other bees")
     assert len(await at(words, 1).recalled_texts("bees")) == 2
@@ -81,8 +81,8 @@ async def test_a_memory_renewed_by_another_process_is_found_again_at_its_former_
     assert await at(words, 200).recalled_texts("bees") == ["other bees"]
 
 
-async def test_reads_renew_what_they_return(words: Brain) -> None:
-    """GetMemory, ListMemories and Recall with a refresh_ttl renew the memories of the answer, and no others."""
+async def test_refresh_ttl_extends_only_returned_memories(words: Brain) -> None:
+    """GetMemory, ListMemories and Recall with a refresh_ttl extend the returned memories, and no others."""
     for number in range(6):
         await at(words, 0).remember(
             f"bees {number}", key=f"k{number}", ttl=timedelta(seconds=10), session="ab"[number % 2]
@@ -102,7 +102,7 @@ async def test_reads_renew_what_they_return(words: Brain) -> None:
 
 
 @pytest.mark.parametrize("ttl", [None, timedelta(0), timedelta(seconds=-1), timedelta(days=3_000_000)])
-async def test_an_impossible_life_is_refused(words: Brain, ttl: timedelta | None) -> None:
+async def test_invalid_touch_ttl_is_refused(words: Brain, ttl: timedelta | None) -> None:
     stored = (await words.remember("bees", ttl=timedelta(hours=1))).memory
     with pytest.raises(InvalidArgument, match="ttl"):
         await touch_memory(words.services, words.tenant, stored.name, ttl)
@@ -111,8 +111,8 @@ async def test_an_impossible_life_is_refused(words: Brain, ttl: timedelta | None
             await get_memory(words.services, words.tenant, stored.name, refresh_ttl=ttl)
 
 
-async def test_a_touched_memory_keeps_its_key(words: Brain) -> None:
-    """Its key is taken until the new end, and the job that deletes expired memories leaves it."""
+async def test_touched_memory_keeps_its_key(words: Brain) -> None:
+    """Its key is taken until the new expiry, and the expiry job leaves the memory."""
     stored = (await at(words, 0).remember("bees", key="a", ttl=timedelta(seconds=10))).memory
     await touch(at(words, 9), stored.name, 10)
     assert (await at(words, 15).upsert("a", "wasps")).name == stored.name
@@ -171,7 +171,7 @@ async def test_sessions_and_subjects_are_listed_with_counts_and_last_times(
         assert await grouped(later, group_by, page_size=page_size) == expected
 
 
-async def test_groups_count_what_matches_and_refuse_another_requests_token(words: Brain) -> None:
+async def test_group_lists_apply_filters_and_refuse_foreign_page_tokens(words: Brain) -> None:
     for number in range(6):
         await words.remember(f"x {number}", session=f"s{number % 3}", subject="ada" if number < 3 else "ben")
     of_ada = MemoryFilter(subjects=("ada",))

@@ -21,7 +21,7 @@ def axis(number: int) -> Vector:
     return Vector.of(tuple(float(i == number) for i in range(DIMENSIONS)))
 
 
-async def test_a_changed_text_has_terms_and_a_vector_of_its_own(brain: Brain, database: Clone) -> None:
+async def test_updated_text_gets_new_terms_and_vector(brain: Brain, database: Clone) -> None:
     await brain.remember("The mill grinds corn.")
     stored = (await brain.remember("The bees dance at noon.")).memory
     await brain.update(stored, text="A ship sails to Ghent.")
@@ -35,7 +35,7 @@ async def test_a_changed_text_has_terms_and_a_vector_of_its_own(brain: Brain, da
     assert hit.breakdown.dense > 0.3
 
 
-async def test_a_callers_vector_comes_with_the_text_and_stays_when_other_fields_change(brain: Brain) -> None:
+async def test_caller_vector_changes_with_text_and_survives_other_updates(brain: Brain) -> None:
     stored = (await brain.remember("first", vector=axis(0))).memory
     changed = (await brain.update(stored, text="second", vector=axis(1))).memory
     await brain.update(changed, subject="ann", labels={"k": "v"})
@@ -46,7 +46,7 @@ async def test_a_callers_vector_comes_with_the_text_and_stays_when_other_fields_
     assert dense == [{"second": 0.0, "another": 0.0}, {"second": 1.0, "another": 0.0}]
 
 
-async def test_the_feed_tells_of_an_update_once_and_the_version_rises_once(brain: Brain, database: Clone) -> None:
+async def test_update_is_one_change_and_one_version(brain: Brain, database: Clone) -> None:
     stored = (await brain.remember("Bees dance.")).memory
     token = (await brain.update(stored, text="Bees sing.", labels={"k": "v"}, session="s")).consistency_token
     assert (await brain.recall("sing", consistency_token=token)).hits[0].memory.revision == 2
@@ -57,7 +57,7 @@ async def test_the_feed_tells_of_an_update_once_and_the_version_rises_once(brain
     assert feed == [(1, 0, 1, memory, 1), (2, 0, 2, memory, 2)]
 
 
-async def test_writers_of_one_memory_all_take_turns_and_none_is_lost(brain: Brain, database: Clone) -> None:
+async def test_concurrent_updates_of_different_fields_are_all_applied(brain: Brain, database: Clone) -> None:
     """Concurrent updates of different fields of one memory are all applied: none undoes another."""
     stored = (await brain.remember("bees", session="s")).memory
     await asyncio.gather(
@@ -76,7 +76,7 @@ async def test_writers_of_one_memory_all_take_turns_and_none_is_lost(brain: Brai
     counted_exactly(database)
 
 
-async def test_of_writers_with_the_same_etag_one_wins(brain: Brain) -> None:
+async def test_one_of_concurrent_updates_with_same_etag_succeeds(brain: Brain) -> None:
     stored = (await brain.remember("bees")).memory
     ends = await asyncio.gather(
         *(brain.update(stored, subject=str(i), etag=stored.etag) for i in range(4)), return_exceptions=True
@@ -84,7 +84,7 @@ async def test_of_writers_with_the_same_etag_one_wins(brain: Brain) -> None:
     assert sorted(type(end).__name__ for end in ends) == ["Aborted", "Aborted", "Aborted", "RememberResult"]
 
 
-async def test_twins_of_a_request_change_it_once(brain: Brain) -> None:
+async def test_concurrent_repeated_update_is_applied_once(brain: Brain) -> None:
     stored = (await brain.remember("bees")).memory
     ends = await asyncio.gather(*(brain.update(stored, subject="ann", request_id="u") for _ in range(5)))
     assert {end.memory.revision for end in ends} == {2}
@@ -93,7 +93,7 @@ async def test_twins_of_a_request_change_it_once(brain: Brain) -> None:
         await brain.update(stored, subject="ann", request_id="u")
 
 
-async def test_movers_into_one_session_get_a_place_each(brain: Brain) -> None:
+async def test_concurrent_moves_into_a_session_get_distinct_positions(brain: Brain) -> None:
     memories = [(await brain.remember(f"bee {i}")).memory for i in range(6)]
     moved = await asyncio.gather(
         *(brain.update(memory, session="s") for memory in memories),
@@ -102,14 +102,14 @@ async def test_movers_into_one_session_get_a_place_each(brain: Brain) -> None:
     assert sorted(end.memory.session_position or 0 for end in moved) == list(range(12))
 
 
-async def test_what_has_expired_is_not_changed(brain: Brain) -> None:
+async def test_expired_memory_cannot_be_updated(brain: Brain) -> None:
     stored = (await brain.remember("bees", ttl=timedelta(milliseconds=30))).memory
     await asyncio.sleep(0.05)
     with pytest.raises(NotFound):
         await brain.update(stored, ttl=timedelta(days=1))
 
 
-async def test_a_namespace_that_changed_while_a_text_was_encoded_is_noticed(brain: Brain, database: Clone) -> None:
+async def test_namespace_change_during_encoding_is_detected(brain: Brain, database: Clone) -> None:
     stored = (await brain.remember("bees")).memory
     namespace = await brain.services.store.namespace(brain.tenant, brain.parent)
     with psycopg.connect(database.owner_dsn) as owner:

@@ -18,7 +18,7 @@ def emit(**what: object) -> None:
 
 
 async def fill(client: MemoryClient) -> None:
-    """Something of everything that the previous version could keep."""
+    """Store something of every kind that the previous version could store."""
     await client.create_namespace("people", recency_half_life=timedelta(days=30), default_ttl=None)
     await client.create_namespace("log")
     for number in range(60):

@@ -37,10 +37,10 @@ async def statistics(client: MemoryClient) -> NamespaceStatistics:
 
 
 @pytest.mark.timeout(240)
-async def test_old_vectors_answer_at_once_and_get_token_vectors_in_the_background(
+async def test_old_vectors_answer_until_token_vectors_are_backfilled(
     previous: PreviousRelease, unmigrated: Clone, folder: Path
 ) -> None:
-    """After an upgrade the old vectors answer as before, and better once the job has made their token vectors.
+    """After an upgrade the old vectors answer as before, and better once the job has created their token vectors.
 
     The statistics of the namespace show how far the job is.
     """

@@ -109,7 +109,7 @@ def anonymous_settings(unmigrated: Clone) -> dict[str, object]:
     return {**SETTINGS, "postgres_dsn": unmigrated.app_dsn, "owner_dsn": unmigrated.owner_dsn}
 
 
-def test_the_previous_version_is_another_one(previous: PreviousRelease) -> None:
+def test_previous_version_is_a_separate_installation(previous: PreviousRelease) -> None:
     """The previous version is another installation, so that this version is not tested against itself."""
     done = subprocess.run(
         [previous.python, "-c", "import somabrain_service; print(somabrain_service.__file__)"],
@@ -122,10 +122,10 @@ def test_the_previous_version_is_another_one(previous: PreviousRelease) -> None:
 
 
 @pytest.mark.timeout(300)
-async def test_an_upgrade_and_the_way_back_lose_nothing_and_stop_nobody(
+async def test_upgrade_and_rollback_lose_no_write_of_an_old_client(
     previous: PreviousRelease, anonymous_settings: dict[str, object], folder: Path
 ) -> None:
-    """An upgrade and the way back lose no write of an old client, which writes all the while.
+    """An upgrade and the rollback lose no write of an old client, which writes continuously.
 
     The schema is migrated under the old server, which stays ready; then both serve, then the new one alone, then the
     old one again. Every acknowledged entry is stored once, and a watch from the old server's cursor returns each of
@@ -180,7 +180,7 @@ async def test_an_upgrade_and_the_way_back_lose_nothing_and_stop_nobody(
         assert published == [names[f"entry {number}"] for number in acknowledged]
 
 
-def test_there_is_no_way_back_to_no_schema(anonymous_settings: dict[str, object]) -> None:
+def test_downgrade_to_no_schema_is_refused(anonymous_settings: dict[str, object]) -> None:
     """A migration to no schema, which would delete every memory, is refused with the valid targets."""
     for number in ("0", "-1", "99", "base"):
         done = run(anonymous_settings, "migrate", f"--to={number}")
