@@ -1,4 +1,4 @@
-"""Faults in random order: nothing acknowledged is lost, and no false statement of the status lives long.
+"""Faults in random order: nothing acknowledged is lost, and no false statement of the status lasts long.
 
 make chaos SEED=1
 """
@@ -23,7 +23,7 @@ WHOLE_S = 480
 
 
 @pytest.mark.timeout(WHOLE_S)
-async def test_faults_lose_nothing_and_no_false_statement_lives_longer_than_five_seconds(
+async def test_random_faults_lose_no_memory_and_no_status_stays_false(
     brain: Brain, own_database: str, chaos: Chaos, kubectl: Kubectl, measured: Measured, request: pytest.FixtureRequest
 ) -> None:
     """A client sees no failure throughout all faults; after each of them the newest spec is Ready again."""

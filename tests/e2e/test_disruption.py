@@ -1,4 +1,4 @@
-"""Draining a node evicts one pod at a time, and callers notice nothing."""
+"""Draining a node evicts one pod at a time without a failed call."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def names(brain: Brain) -> list[str]:
     return [pod["metadata"]["name"] for pod in brain.pods()]
 
 
-async def test_one_of_two_pods_is_evicted_and_the_other_is_not(brain: Brain) -> None:
+async def test_disruption_budget_allows_one_eviction_at_a_time(brain: Brain) -> None:
     """One pod is evicted without a failed call; the second may be evicted only when a new one is ready.
 
     Budget and NetworkPolicy select these pods, and are deleted when the spec no longer has them. Whether a

@@ -1,4 +1,4 @@
-"""Manual changes of the Deployment are reverted while the service goes on."""
+"""Manual changes of the Deployment are reverted while the service continues."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def server(deployment: Object) -> Object:
         ("volume", {"volumes": [{"name": "mine", "emptyDir": {}}]}),
     ],
 )
-async def test_an_edit_by_hand_is_put_back(served: Brain, what: str, edit: dict[str, Any]) -> None:
+async def test_deployment_edit_is_reverted(served: Brain, what: str, edit: dict[str, Any]) -> None:
     """A changed image and an added container, variable or volume are reverted within seconds."""
     before = await asyncio.to_thread(served.deployment)
     patch = json.dumps({"spec": {"template": {"spec": edit}}})
@@ -50,7 +50,7 @@ async def test_an_edit_by_hand_is_put_back(served: Brain, what: str, edit: dict[
     await served.ready()
 
 
-async def test_a_deleted_child_comes_back(served: Brain) -> None:
+async def test_deleted_service_is_recreated(served: Brain) -> None:
     """A deleted Service is created again within seconds."""
     name = f"{served.name}-headless"
     before = (await asyncio.to_thread(served.kubectl.get, served.namespace, "service", name))["metadata"]["uid"]

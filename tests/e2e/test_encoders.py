@@ -16,7 +16,7 @@ TEXTS = {
 }
 
 
-async def test_vectors_of_the_client_are_kept_and_searched(served: Brain, brain: Brain) -> None:
+async def test_client_vectors_are_stored_and_searched(served: Brain, brain: Brain) -> None:
     """The nearest client vector is found whatever the text, and a vector of another length is refused.
 
     The SomaBrain `served` has migrated the database, which both use.

@@ -1,4 +1,4 @@
-"""End to end: a SomaBrain serves memories to callers with a token, and to nobody else."""
+"""End to end: a SomaBrain serves memories to callers with a token, and to no others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXTS = (
 )
 
 
-async def test_what_is_stored_is_recalled_with_its_reasons(served: Brain) -> None:
+async def test_stored_memory_is_recalled_with_its_breakdown(served: Brain) -> None:
     """A stored memory is recalled at once, byte for byte, and its score equals its breakdown."""
     async with served.client() as client:
         await client.create_namespace("road")
@@ -49,7 +49,9 @@ async def test_what_is_stored_is_recalled_with_its_reasons(served: Brain) -> Non
 
 
 @pytest.mark.parametrize("audience", [None, "someone-else", "forged"])
-async def test_nobody_calls_without_a_token(served: Brain, kubectl: Kubectl, audience: str | None) -> None:
+async def test_call_without_valid_token_is_unauthenticated(
+    served: Brain, kubectl: Kubectl, audience: str | None
+) -> None:
     """No token, a token for another audience, and a forged token are UNAUTHENTICATED."""
     token = None
     if audience is not None:
@@ -72,7 +74,7 @@ def test_reflection_lists_the_services(served: Brain) -> None:
     } <= names
 
 
-def test_the_status_tells_how_it_stands(served: Brain) -> None:
+def test_status_of_serving_resource_has_conditions_and_endpoint(served: Brain) -> None:
     """A serving resource has the expected conditions for its newest spec, and its endpoint."""
     conditions = served.conditions()
     assert {
@@ -93,7 +95,7 @@ def test_the_status_tells_how_it_stands(served: Brain) -> None:
     assert status["endpoint"].endswith(f".{served.namespace}.svc:50052")
 
 
-def test_every_namespace_of_the_project_enforces_the_restricted_profile(served: Brain, kubectl: Kubectl) -> None:
+def test_project_namespaces_enforce_the_restricted_profile(served: Brain, kubectl: Kubectl) -> None:
     """Each namespace of the project enforces the restricted Pod Security profile."""
     for name in ("soma-infra", "somabrain-system", served.namespace):
         labels = kubectl.get(name, "namespace", name)["metadata"]["labels"]

@@ -36,7 +36,7 @@ async def wait_for_events(brain: Brain, expected: Counter[str]) -> None:
     await eventually(lambda: count_events(brain), lambda now: now == expected, f"not told: {expected}", timeout_s=20)
 
 
-async def test_each_transition_is_one_event(brain: Brain, kubectl: Kubectl) -> None:
+async def test_each_transition_emits_one_event(brain: Brain, kubectl: Kubectl) -> None:
     """Creation, failure, recovery and a manual edit give one event each; an idle operator writes nothing."""
     (operator,) = await asyncio.to_thread(Release(kubectl).pods)
     await asyncio.to_thread(brain.apply)
@@ -75,7 +75,7 @@ async def judged(operator: OperatorPod, brain: Brain) -> dict[str, float]:
     return {kind: metrics[f'{of}"{kind}"}}'] for kind in ("Ready", "Available", "Degraded", "Migrated")}
 
 
-async def test_the_operator_tells_what_it_does(served: Brain, kubectl: Kubectl) -> None:
+async def test_operator_metrics_cover_reconciles_queue_writes_and_leader(served: Brain, kubectl: Kubectl) -> None:
     """The metrics have reconciles by outcome and duration, the queue, writes by kind, and the leader."""
     (operator,) = await asyncio.to_thread(Release(kubectl).pods)
     before = await asyncio.to_thread(operator.metrics)

@@ -74,7 +74,7 @@ def answers(kubectl: Kubectl, namespace: str, pod: str, path: str) -> tuple[int,
         return 0, str(silence)
 
 
-async def test_the_image_is_ready_only_after_its_migrations(
+async def test_image_is_ready_only_after_migrations(
     kubectl: Kubectl, namespace: str, database: Database, own_database: str, measured: Measured
 ) -> None:
     """On an empty database `serve` is not ready and says why; the entry point migrates it, and both serve."""

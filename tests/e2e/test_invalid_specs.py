@@ -24,7 +24,9 @@ REFERENCES = {
     ],
     ids=["image and version", "negative replicas"],
 )
-def test_what_contradicts_itself_is_refused(brain: Brain, spec: dict[str, object], field: str, remedy: str) -> None:
+def test_contradictory_spec_is_refused_at_admission(
+    brain: Brain, spec: dict[str, object], field: str, remedy: str
+) -> None:
     """An image together with a version, and a negative count of replicas, are refused at admission."""
     with pytest.raises(CommandFailed) as refused:
         brain.apply(**spec)
@@ -33,7 +35,7 @@ def test_what_contradicts_itself_is_refused(brain: Brain, spec: dict[str, object
     assert brain.kubectl.find(brain.namespace, "somabrain", brain.name) is None
 
 
-async def test_what_cannot_run_says_so_while_others_are_served(brain: Brain, served: Brain) -> None:
+async def test_invalid_resource_is_reported_and_does_not_block_others(brain: Brain, served: Brain) -> None:
     """A bad image and a missing Secret are reported with their field, while another resource serves."""
     no_image, no_secret = replace(brain, name="no-image"), replace(brain, name="no-secret")
     async with served.client() as client, asyncio.TaskGroup() as tasks:
@@ -51,7 +53,7 @@ async def test_what_cannot_run_says_so_while_others_are_served(brain: Brain, ser
     assert (await served.until("Ready", "True")).current
 
 
-async def test_a_secret_that_arrives_late_is_enough(brain: Brain) -> None:
+async def test_late_secret_makes_resource_ready(brain: Brain) -> None:
     """A resource becomes Ready by itself once its Secret is created."""
     await asyncio.to_thread(brain.kubectl, "delete", "secret", DATABASE, "-n", brain.namespace)
     await asyncio.to_thread(brain.apply)

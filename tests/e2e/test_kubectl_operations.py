@@ -26,7 +26,7 @@ def revision(brain: Brain) -> int:
     return int(brain.deployment()["metadata"]["annotations"]["deployment.kubernetes.io/revision"])
 
 
-async def test_hibernated_edited_and_woken_by_kubectl_it_serves(brain: Brain) -> None:
+async def test_hibernated_resource_is_edited_and_woken_by_kubectl(brain: Brain) -> None:
     """Edits while hibernated start no pod and leave a bounded history; `kubectl scale` starts it again.
 
     Neither changed resources nor more replicas start another migration.
@@ -51,7 +51,7 @@ async def test_hibernated_edited_and_woken_by_kubectl_it_serves(brain: Brain) ->
         await client.create_namespace("awake")
 
 
-async def test_paused_it_is_left_alone_and_then_put_right(served: Brain) -> None:
+async def test_paused_resource_keeps_edit_until_resumed(served: Brain) -> None:
     """A manual edit stays while `spec.paused` is true, the status reports it, and then it is reverted."""
     await asyncio.to_thread(served.apply, paused=True)
     await served.until("Paused", "True")

@@ -37,7 +37,7 @@ def inside(brain: Brain, pod: Object, container: str, script: str) -> str:
     return brain.kubectl("exec", "-n", brain.namespace, name, "-c", container, "--", "python3", "-c", script).strip()
 
 
-async def test_a_client_of_mcp_remembers_and_recalls_through_the_service(brain: Brain) -> None:
+async def test_mcp_client_round_trip_reaches_the_service(brain: Brain) -> None:
     """With spec.mcp it becomes Ready; the SDK's client goes the round trip; without spec.mcp nothing of it is left."""
     mcp = {"resourceUrl": RESOURCE, "sameResource": True, "namespace": "notes", "replicas": 2, "networkPolicy": {}}
     await asyncio.to_thread(brain.apply, mcp=mcp)
@@ -73,7 +73,7 @@ async def test_a_client_of_mcp_remembers_and_recalls_through_the_service(brain: 
     assert "McpAvailable" not in await asyncio.to_thread(brain.conditions)
 
 
-async def test_the_memory_service_opens_no_port_for_mcp(brain: Brain) -> None:
+async def test_service_pod_opens_no_port_for_mcp(brain: Brain) -> None:
     """A pod of the servers listens on the ports of gRPC, probes and OPA alone; the MCP server's is in another pod."""
     await asyncio.to_thread(brain.apply, mcp={"resourceUrl": RESOURCE, "sameResource": True})
     await brain.ready()

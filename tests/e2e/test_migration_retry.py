@@ -20,7 +20,7 @@ def owner(secret: str) -> dict[str, object]:
     return {"database": {"secretRef": {"name": secret}}, "backoffLimit": 0}
 
 
-async def test_a_failed_migration_waits_until_it_is_due_or_asked_for(brain: Brain) -> None:
+async def test_failed_migration_is_retried_after_backoff_or_on_annotation(brain: Brain) -> None:
     """A failed migration is retried when it is due or annotated, even if its Job was deleted; no DSN is shown.
 
     With the correct Secret it is a different migration, which starts without a back-off.

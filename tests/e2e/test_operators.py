@@ -47,7 +47,7 @@ async def leader_and_other(pair: list[OperatorPod]) -> tuple[OperatorPod, Operat
     return leader, other
 
 
-async def test_one_leads_and_another_takes_over_when_it_hangs_or_goes(
+async def test_failover_reverts_drift_and_only_the_leader_writes(
     pair: list[OperatorPod], served: Brain, chaos: Chaos, kubectl: Kubectl
 ) -> None:
     """Drift is reverted throughout a failover, and an operator that does not lead writes nothing, even after a hang."""
@@ -91,8 +91,8 @@ def kinds(kubectl: Kubectl, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.usefixtures("frozen")  # meanwhile: it takes half a minute until that is noticed
-async def test_monitoring_is_made_when_its_kinds_come_and_goes_with_the_words(served: Brain, kinds: Path) -> None:
-    """Monitoring is created once its CRDs exist; until then the status names what waits, and it is Ready."""
+async def test_monitoring_is_created_when_its_crds_appear_and_removed_with_spec(served: Brain, kinds: Path) -> None:
+    """Monitoring is created once its CRDs exist; until then the status names the missing kind, and it is Ready."""
     await asyncio.to_thread(served.apply, monitoring=MONITORING)
     await served.until("ConfigValid", "True", "The ServiceMonitor of spec.monitoring is not created yet")
     await served.ready()
@@ -112,7 +112,7 @@ def monitoring_objects_exist(brain: Brain) -> list[bool]:
     return [each is not None for each in objects]
 
 
-async def test_an_operator_whose_watches_are_frozen_is_started_anew(frozen: OperatorPod, kubectl: Kubectl) -> None:
+async def test_operator_with_frozen_watches_is_restarted(frozen: OperatorPod, kubectl: Kubectl) -> None:
     """An operator with stalled watches fails its liveness probe and is restarted."""
     await eventually(frozen.restarts, lambda count: count == 1, "it is not started anew", timeout_s=90)
     of = f"involvedObject.name={frozen.name},reason=Unhealthy"
@@ -120,7 +120,7 @@ async def test_an_operator_whose_watches_are_frozen_is_started_anew(frozen: Oper
     assert any("Liveness probe failed" in each["message"] and "503" in each["message"] for each in events)
 
 
-async def test_it_has_the_rights_that_it_uses_and_was_never_refused(release: Release, served: Brain) -> None:
+async def test_operator_rights_are_minimal_and_sufficient(release: Release, served: Brain) -> None:
     """Each write of the operator is granted explicitly: no right is for all verbs or all kinds.
 
     Secrets are read by name, and their metadata is watched, for which Kubernetes knows no smaller right.
@@ -135,7 +135,7 @@ async def test_it_has_the_rights_that_it_uses_and_was_never_refused(release: Rel
         assert "is forbidden: User" not in await asyncio.to_thread(operator.log)
 
 
-async def test_installed_for_one_namespace_it_can_and_does_nothing_elsewhere(
+async def test_single_namespace_install_has_no_rights_elsewhere(
     release: Release, served: Brain, brain: Brain, kubectl: Kubectl
 ) -> None:
     """With watchNamespaces it has rights in those namespaces only, and SomaBrains elsewhere wait."""
@@ -152,7 +152,7 @@ async def test_installed_for_one_namespace_it_can_and_does_nothing_elsewhere(
     await brain.until("Available", "False", "spec.replicas is 0")
 
 
-async def test_a_watched_namespace_that_is_deleted_stops_nobody_else(
+async def test_deleted_watched_namespace_does_not_block_others(
     release: Release, served: Brain, another_namespace: str, kubectl: Kubectl
 ) -> None:
     """With the first of watchNamespaces deleted, edits in the other are reverted, also by an operator that starts then.

@@ -1,4 +1,4 @@
-"""A SomaBrain that is deleted without its objects and made again adopts them, and its pods serve all the while."""
+"""A SomaBrain that is deleted without its objects and created again adopts them, without an outage of its pods."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def owners(child: Object) -> list[str]:
     return [each["uid"] for each in child["metadata"].get("ownerReferences", ())]
 
 
-async def test_orphaned_objects_are_adopted_while_they_serve(brain: Brain) -> None:
+async def test_orphaned_objects_are_adopted_without_outage(brain: Brain) -> None:
     """After `kubectl delete --cascade=orphan` the same Deployment belongs to the new resource, without an outage."""
     await asyncio.to_thread(brain.apply)
     await brain.ready()

@@ -47,7 +47,7 @@ def mounts(chaos: Chaos, number: str) -> Iterator[tuple[str, list[str]]]:
         yield folder, options.split(",")
 
 
-def test_the_server_writes_only_where_it_may(served: Brain, pod: Object) -> None:
+def test_server_writes_only_below_tmp(served: Brain, pod: Object) -> None:
     """The server can write below /tmp, and not beside the program."""
     inside = ("exec", "-n", served.namespace, pod["metadata"]["name"], "-c", "server", "--", "touch")
     served.kubectl(*inside, "/tmp/may")
@@ -56,14 +56,14 @@ def test_the_server_writes_only_where_it_may(served: Brain, pod: Object) -> None
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_no_process_finds_a_token_of_the_api(pod: Object, chaos: Chaos, container: str) -> None:
+def test_no_process_has_an_api_token_except_for_issuer_discovery(pod: Object, chaos: Chaos, container: str) -> None:
     """No process has a token for the API, except for the server's with which it reads the issuer's keys."""
     for number in chaos.processes(pod, container):
         folders = {folder for folder, _ in mounts(chaos, number) if "/run/secrets/" in folder}
         assert folders == ({ISSUER} if container == "server" else set())
 
 
-def test_that_token_opens_nothing_of_the_namespace(served: Brain) -> None:
+def test_issuer_discovery_token_grants_nothing_in_the_namespace(served: Brain) -> None:
     """The server's token allows access to no object of the namespace."""
     account = f"system:serviceaccount:{served.namespace}:{served.name}-server"
     for what in ("secrets", "configmaps", "pods", "somabrains.somabrain.io"):
@@ -72,7 +72,7 @@ def test_that_token_opens_nothing_of_the_namespace(served: Brain) -> None:
         assert str(refused.value) == "no"
 
 
-def test_opa_decides_for_its_own_pod_alone(pod: Object, chaos: Chaos) -> None:
+def test_opa_decisions_are_served_on_loopback_only(pod: Object, chaos: Chaos) -> None:
     """OPA listens for decisions on loopback only; from outside only its health is reachable."""
     (number, *_) = chaos.processes(pod, "opa")
     listeners = dict(listening(chaos.run("cat", f"/proc/{number}/net/tcp", f"/proc/{number}/net/tcp6")))
@@ -84,17 +84,15 @@ def test_opa_decides_for_its_own_pod_alone(pod: Object, chaos: Chaos) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 @pytest.mark.parametrize(("port", "path"), [(8080, "/livez"), (8282, "/health")])
-def test_probes_are_answered_by_both_address_families(
-    served: Brain, pod: Object, host: str, port: int, path: str
-) -> None:
+def test_probes_answer_over_ipv4_and_ipv6(served: Brain, pod: Object, host: str, port: int, path: str) -> None:
     """Server and OPA answer the kubelet by IPv4 and by IPv6, as in a cluster that has one of them only."""
     script = f"import urllib.request; print(urllib.request.urlopen('http://{host}:{port}{path}', timeout=5).status)"
     inside = ("exec", "-n", served.namespace, pod["metadata"]["name"], "-c", "server", "--", "python3", "-c", script)
     assert served.kubectl(*inside).strip() == "200"
 
 
-async def test_any_user_id_of_group_0_serves(brain: Brain, chaos: Chaos) -> None:
-    """With an id that no image knows and the root group, as OpenShift assigns them, all containers run."""
+async def test_arbitrary_user_id_in_root_group_is_supported(brain: Brain, chaos: Chaos) -> None:
+    """With an id that no image defines and the root group, as OpenShift assigns them, all containers run."""
     ids = {"runAsUser": 1000660000, "runAsGroup": 0, "fsGroup": 1000660000}
     await asyncio.to_thread(brain.apply, podSecurityContext=ids)
     await brain.ready()
@@ -123,7 +121,7 @@ def test_pods_are_spread_over_nodes(served: Brain, pod: Object) -> None:
     assert selector["app.kubernetes.io/instance"] == served.name
 
 
-def test_every_object_is_the_operators_and_goes_with_its_somabrain(served: Brain) -> None:
+def test_every_object_has_owner_labels_and_field_manager(served: Brain) -> None:
     """Each object has one owner, the standard labels, and the operator as field manager."""
     uid = served.resource()["metadata"]["uid"]
     kinds = "deployments,services,configmaps,serviceaccounts,jobs"

@@ -45,7 +45,7 @@ def servers(brain: Brain) -> dict[str, bool]:
     }
 
 
-async def test_a_rule_that_denies_is_named_and_one_that_cannot_be_read_reaches_no_caller(brain: Brain) -> None:
+async def test_denying_rule_is_named_and_unreadable_policy_reaches_no_caller(brain: Brain) -> None:
     """The resource's own policy denies by its rule's name, and allows the rest.
 
     With a policy that OPA cannot read, the new pod's server does not even start, and the old pod serves on.
@@ -68,7 +68,7 @@ async def test_a_rule_that_denies_is_named_and_one_that_cannot_be_read_reaches_n
         assert (await client.get(archived.name)).text == "The contract of 1988."
 
 
-async def test_without_opa_nothing_is_allowed(served: Brain, chaos: Chaos, measured: Measured) -> None:
+async def test_stopped_opa_denies_after_cache_ttl(served: Brain, chaos: Chaos, measured: Measured) -> None:
     """With OPA stopped a cached decision is valid for five seconds at most, then every call is denied."""
     (pod,) = await asyncio.to_thread(served.pods)
     name = pod["metadata"]["name"]

@@ -1,4 +1,4 @@
-"""The kubelet's probes by plain HTTP, beside gRPC over TLS, and their effect on a server that hangs."""
+"""The kubelet's probes over plain HTTP, beside gRPC over TLS, and their effect on a server that hangs."""
 
 from __future__ import annotations
 
@@ -41,9 +41,7 @@ def restarts(brain: Brain) -> int:
     return sum(each["restartCount"] for each in pod["status"]["containerStatuses"] if each["name"] == "server")
 
 
-async def test_a_server_that_hangs_gets_no_calls_and_is_started_anew(
-    brain: Brain, chaos: Chaos, tmp_path: Path
-) -> None:
+async def test_hung_server_gets_no_calls_and_is_restarted(brain: Brain, chaos: Chaos, tmp_path: Path) -> None:
     """A hung server gets no calls and is restarted, by HTTP probes on 8080 although gRPC uses TLS."""
     trusted = await asyncio.to_thread(certify, brain, tmp_path)
     await asyncio.to_thread(

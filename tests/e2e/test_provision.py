@@ -1,4 +1,4 @@
-"""A memory service from one Secret of an administrator: made, rotated, adopted again, and dropped if asked for."""
+"""A memory service from one Secret of an administrator: created, rotated, adopted again, and dropped on request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ADMIN = "admin"
 
 @pytest.fixture(scope="module", autouse=True)
 def _provisions(kubectl: Kubectl, installed: None) -> Iterator[None]:
-    """The operator may make databases, for these tests only."""
+    """The operator may provision databases, for these tests only."""
     Release(kubectl).upgrade("provision.enabled=true")
     yield
     Release(kubectl).upgrade()
@@ -68,7 +68,7 @@ def database(brain: Brain) -> str:
 
 
 def secret(brain: Brain) -> Object:
-    """Return the Secret that the operator made."""
+    """Return the Secret that the operator created."""
     return brain.kubectl.get(brain.namespace, "secret", f"{brain.name}-database")
 
 
@@ -107,10 +107,10 @@ async def remembered(client: MemoryClient) -> list[str]:
     return [hit.memory.text for hit in result.hits]
 
 
-async def test_one_secret_is_enough_and_a_rotation_fails_no_call(
+async def test_one_admin_secret_suffices_and_rotation_fails_no_call(
     made: Brain, postgres: Postgres, measured: Measured
 ) -> None:
-    """From one Secret to Ready; new passwords reach the pods without a failed write, and the former ones are gone."""
+    """From one Secret to Ready; new passwords reach the pods without a failed write, and the old ones are revoked."""
     await asyncio.to_thread(apply, made)
     await made.ready()
     assert await asyncio.to_thread(roles, postgres, made) == ["app", "app_1", "owner", "worker", "worker_1"]
@@ -135,8 +135,8 @@ async def test_one_secret_is_enough_and_a_rotation_fails_no_call(
     measured(f"{len(book.acknowledged)} writes through a rotation of passwords, none failed, none missing")
 
 
-async def test_what_postgresql_refuses_is_said_in_its_words(made: Brain, postgres: Postgres) -> None:
-    """A wrong password, a role without rights and an extension it may not make are said, and then all is made.
+async def test_postgresql_refusals_are_reported_until_resolved(made: Brain, postgres: Postgres) -> None:
+    """A wrong password, missing rights and an extension that the role may not create are reported until resolved.
 
     The role has no more than CREATEROLE and CREATEDB in the end.
     """
@@ -156,8 +156,8 @@ async def test_what_postgresql_refuses_is_said_in_its_words(made: Brain, postgre
     await made.ready()
 
 
-async def test_a_database_of_somebody_else_is_refused_and_stays(made: Brain, postgres: Postgres) -> None:
-    """A database that is there already is named with its owner, and nothing is made in it or beside it."""
+async def test_foreign_database_is_refused_and_unchanged(made: Brain, postgres: Postgres) -> None:
+    """A database that already exists is named with its owner, and nothing is created in it or beside it."""
     name = f"theirs_{uuid4().hex[:5]}"
     await asyncio.to_thread(postgres.sql, f"CREATE DATABASE {name}")
     await asyncio.to_thread(apply, made, database=name)
@@ -167,7 +167,7 @@ async def test_a_database_of_somebody_else_is_refused_and_stays(made: Brain, pos
     assert await asyncio.to_thread(postgres.sql, "SELECT count(*) FROM pg_extension", name) == "1"
 
 
-async def test_what_a_deletion_leaves_is_adopted_again(made: Brain, postgres: Postgres) -> None:
+async def test_deleted_somabrain_leaves_database_for_adoption(made: Brain, postgres: Postgres) -> None:
     """Deleting a SomaBrain leaves database and Secret without a finalizer; applying it again serves the memories."""
     await asyncio.to_thread(apply, made)
     await made.ready()
@@ -186,8 +186,8 @@ async def test_what_a_deletion_leaves_is_adopted_again(made: Brain, postgres: Po
         assert await remembered(client) == ["Bees dance."]
 
 
-async def test_a_database_is_dropped_with_its_own_roles_alone(made: Brain, postgres: Postgres) -> None:
-    """With deletionPolicy Delete the database, its roles and the Secret go with the SomaBrain, and nothing else."""
+async def test_deletion_policy_delete_drops_only_own_database_and_roles(made: Brain, postgres: Postgres) -> None:
+    """With deletionPolicy Delete the database, its roles and the Secret are deleted with the SomaBrain, no others."""
     theirs = f"theirs_{uuid4().hex[:5]}"
     await asyncio.to_thread(postgres.sql, f"CREATE DATABASE {theirs}")
     await asyncio.to_thread(postgres.sql, f'CREATE ROLE "{database(made)}_theirs"')
@@ -203,10 +203,10 @@ async def test_a_database_is_dropped_with_its_own_roles_alone(made: Brain, postg
 
 
 @pytest.mark.timeout(420)
-async def test_a_database_that_is_away_holds_up_nothing(
+async def test_unreachable_database_does_not_block_deletion(
     kubectl: Kubectl, node_address: str, measured: Measured
 ) -> None:
-    """While the server is away a SomaBrain with deletionPolicy Delete says so, and an annotation lets it go.
+    """While the server is away a SomaBrain with deletionPolicy Delete reports it, and an annotation lets it be deleted.
 
     The namespace of another one is deleted without any help.
     """

@@ -1,4 +1,4 @@
-"""A quota that refuses pods is in the status in the cluster's own words, and the spec can satisfy it."""
+"""A quota that refuses pods is in the status with the cluster's message, and the spec can satisfy it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ LIMITED = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "500
 SERVER = {"requests": {"cpu": "100m", "memory": "384Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
 
 
-async def test_a_quota_of_cpu_is_named_and_can_be_satisfied(brain: Brain) -> None:
-    """Within 20 s the status has the cluster's sentence for the refused migration; limits in the spec let it serve."""
+async def test_cpu_quota_refusal_is_reported_and_satisfied_by_limits(brain: Brain) -> None:
+    """Within 20 s the status has the cluster's message for the refused migration; limits in the spec let it serve."""
     await asyncio.to_thread(brain.kubectl.apply, brain.namespace, QUOTA)
     await asyncio.to_thread(brain.apply)
     stuck = await brain.until("Migrated", "False", "must specify limits.cpu for: migrate", timeout_s=NOTICED_S)

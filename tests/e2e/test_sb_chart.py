@@ -14,7 +14,7 @@ def helm(kubectl: Kubectl, namespace: str, *words: str) -> None:
     run("helm", *words, "-n", namespace, "--kubeconfig", kubectl.kubeconfig, timeout_s=280)
 
 
-async def test_installed_upgraded_taken_back_and_uninstalled_it_serves_and_leaves_nothing(
+async def test_sb_chart_installs_upgrades_rolls_back_and_uninstalls(
     kubectl: Kubectl, own_database: str, namespace: str
 ) -> None:
     """The chart migrates, passes `helm test`, keeps memories through upgrade and rollback, and uninstalls fully."""

@@ -16,8 +16,8 @@ def who_scales(brain: Brain) -> set[str]:
     return {each["manager"] for each in fields if "f:replicas" in each.get("fieldsV1", {}).get("f:spec", {})}
 
 
-async def test_an_autoscaler_takes_over_without_losing_a_pod_and_gives_back(brain: Brain) -> None:
-    """An autoscaler scales by its minimum and gives control back; without metrics Degraded says so."""
+async def test_autoscaler_takes_over_and_returns_replicas_without_losing_pods(brain: Brain) -> None:
+    """An autoscaler scales by its minimum and gives control back; without metrics Degraded reports it."""
     await asyncio.to_thread(brain.apply, replicas=1)
     await brain.ready()
     (first,) = await asyncio.to_thread(brain.pods)

@@ -1,4 +1,4 @@
-"""A changed Secret rolls the pods once if they use what changed, and callers notice nothing."""
+"""A changed Secret rolls the pods once if they use the changed key, without a failed call."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def revision(brain: Brain) -> int:
     return int(brain.deployment()["metadata"]["annotations"]["deployment.kubernetes.io/revision"])
 
 
-async def test_a_changed_key_rolls_the_pods_once_and_an_unused_one_does_not(brain: Brain, measured: Measured) -> None:
+async def test_rotated_secret_rolls_pods_once_and_only_for_used_keys(brain: Brain, measured: Measured) -> None:
     """An unused key rolls no pods, and a setting rolls them once, without a failed write."""
     await asyncio.to_thread(put, brain, SETTINGS, "SOMABRAIN_TRACE__SAMPLE_RATIO", "0.1")
     await asyncio.to_thread(brain.apply, secretRefs=[{"name": SETTINGS}])

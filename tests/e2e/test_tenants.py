@@ -12,8 +12,10 @@ from tests.e2e.support.brains import Brain
 from tests.e2e.support.database import Database
 
 
-async def test_two_tenants_never_meet(served: Brain, another_namespace: str, database: Database) -> None:
-    """Callers from two Kubernetes namespaces use the same names and see nothing of each other."""
+async def test_tenants_are_isolated_over_grpc_and_in_sql(
+    served: Brain, another_namespace: str, database: Database
+) -> None:
+    """Callers from two Kubernetes namespaces use the same names and cannot read each other's memories."""
     # Named after the namespace: the database may hold what earlier runs left to other tenants.
     texts = f"The safe of {another_namespace} opens with 4711.", f"The safe of {another_namespace} has a brass lever."
     mine, yours = texts

@@ -1,4 +1,4 @@
-"""A later release is rolled out only after its migration; callers notice neither a failed nor a successful one."""
+"""A later release is rolled out only after its migration; neither a failed nor a successful one fails a call."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def pods_by_readiness(pods: list[Object]) -> dict[str, bool]:
     }
 
 
-async def test_a_migration_that_fails_changes_nothing_for_callers(
+async def test_failed_migration_does_not_affect_callers(
     brain: Brain, database: Database, own_database: str, measured: Measured
 ) -> None:
-    """When a migration fails, Migrated=False says why, and the old pods go on serving."""
+    """When a migration fails, Migrated=False gives the reason, and the old pods continue to serve."""
     image = await asyncio.to_thread(release, "e2e-fails", "Divide by zero", "SELECT 1 / 0")
     await asyncio.to_thread(brain.apply)
     await brain.ready()
@@ -54,9 +54,7 @@ async def test_a_migration_that_fails_changes_nothing_for_callers(
     assert database.sql("SELECT current FROM schema_info", own_database) == str(schema.HEAD)
 
 
-async def test_an_upgrade_is_not_noticed_by_callers(
-    brain: Brain, database: Database, own_database: str, measured: Measured
-) -> None:
+async def test_upgrade_fails_no_call(brain: Brain, database: Database, own_database: str, measured: Measured) -> None:
     """During a successful migration the old pods stay ready, then new ones take over, and no call fails."""
     sql = f"SELECT pg_sleep({MIGRATES_S}); ALTER TABLE memories ADD COLUMN e2e text"
     image = await asyncio.to_thread(release, "e2e-next", "Add a column", sql)
@@ -88,7 +86,7 @@ async def test_an_upgrade_is_not_noticed_by_callers(
     assert status["version"] == status["targetVersion"] == image.rpartition(":")[2]
 
 
-async def test_the_way_back_is_refused_until_it_is_asked_for(
+async def test_downgrade_is_refused_until_annotation_allows_it(
     brain: Brain, database: Database, own_database: str, measured: Measured
 ) -> None:
     """A downgrade is refused until the annotation names it; then the earlier release serves with the later schema."""

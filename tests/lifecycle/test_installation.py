@@ -40,14 +40,14 @@ def follow(kubectl: Kubectl, script: str) -> str:
     return done.stdout
 
 
-def test_the_five_minutes_lead_to_an_answer(kubectl: Kubectl) -> None:
+def test_five_minute_install_page_works(kubectl: Kubectl) -> None:
     """The commands of the installation page, run in order in one shell, end with an answer."""
     output = follow(kubectl, "\n".join(commands("install.md")))
     assert "Alice prefers green tea in the morning." in output
     assert "lexical" in output
 
 
-def test_the_operator_upgraded_and_taken_back_leaves_the_memory_serving(kubectl: Kubectl) -> None:
+def test_operator_upgrade_and_rollback_keep_the_service_ready(kubectl: Kubectl) -> None:
     """The SomaBrain is Ready after an upgrade as the page describes it, and after the rollback."""
     upgrade, _ = next(block for block in commands("operations.md") if "helm upgrade" in block).split("\n", 1)
     for command in (upgrade, "helm rollback somabrain-operator 1 --namespace somabrain-system --wait"):
@@ -57,7 +57,7 @@ def test_the_operator_upgraded_and_taken_back_leaves_the_memory_serving(kubectl:
     follow(kubectl, "helm test somabrain-operator --namespace somabrain-system")
 
 
-def test_uninstalled_in_the_pages_order_nothing_is_left_but_the_volumes(kubectl: Kubectl) -> None:
+def test_documented_uninstall_leaves_only_volumes_and_password(kubectl: Kubectl) -> None:
     """After the uninstall only what the page names is left: the database's claims and its password."""
     uninstall = next(block for block in commands("operations.md") if "helm uninstall" in block)
     follow(kubectl, uninstall)

@@ -65,8 +65,8 @@ def infra(kubectl: Kubectl) -> Iterator[Infra]:
     kubectl("delete", "namespace", namespace, "--wait=false")
 
 
-def test_installed_tested_upgraded_taken_back_and_uninstalled_it_keeps_its_data_and_nothing_else(infra: Infra) -> None:
-    """A row in the profile full outlives upgrade, rollback, and uninstall followed by another install.
+def test_soma_infra_lifecycle_preserves_data_and_leaves_only_claims(infra: Infra) -> None:
+    """A row in the profile full survives upgrade, rollback, and uninstall followed by another install.
 
     What is left at the end are the claims and the password that the pages name; with them the row is back.
     """

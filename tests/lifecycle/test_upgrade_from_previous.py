@@ -101,10 +101,8 @@ async def memories_and_first_hit(client: MemoryClient) -> tuple[list[Memory], st
     return every, (await client.recall("notes", QUESTION)).hits[0].memory.name
 
 
-async def test_upgraded_by_its_charts_the_previous_version_keeps_its_memories(
-    brain: Brain, previous: PreviousRelease
-) -> None:
-    """With the values it was installed with: the schema moves on, every memory is as it was, and writing goes on."""
+async def test_chart_upgrade_from_previous_version_preserves_memories(brain: Brain, previous: PreviousRelease) -> None:
+    """With the values it was installed with: the schema is upgraded, every memory is unchanged, and writes continue."""
     versions = (f"image.tag={TAG}", f"defaults.serviceVersion={TAG}")
     watched = f"watchNamespaces={{{brain.namespace}}}"
     await asyncio.to_thread(charts, brain, previous.checkout, *versions, watched)
@@ -136,8 +134,8 @@ async def test_upgraded_by_its_charts_the_previous_version_keeps_its_memories(
     )
 
 
-async def test_the_way_back_to_the_previous_version_keeps_memories(brain: Brain, previous: PreviousRelease) -> None:
-    """First the service, by the annotation that allows it, under the present operator; then the operator, too."""
+async def test_rollback_to_previous_version_preserves_memories(brain: Brain, previous: PreviousRelease) -> None:
+    """The service is rolled back first, by the annotation that allows it, and then the operator."""
     watched = f"watchNamespaces={{{brain.namespace}}}"
     await asyncio.to_thread(charts, brain, ROOT, watched)
     await asyncio.to_thread(brain.apply)
@@ -161,7 +159,7 @@ async def test_the_way_back_to_the_previous_version_keeps_memories(brain: Brain,
 
 
 async def serves_undisturbed(brain: Brain, pod: Object) -> None:
-    """Wait until the operator that runs now has put an edit back; the pod must be the same and never have restarted."""
+    """Wait until the current operator has reverted an edit; the pod must be the same and never have restarted."""
     await brain.edited_by_hand()
     await brain.ready()
     (live,) = await asyncio.to_thread(brain.pods)
@@ -178,6 +176,6 @@ async def until_version(brain: Brain, version: str) -> None:
 
 
 def settings_of(brain: Brain) -> dict[str, str]:
-    """The settings that its pods are given."""
+    """Return the settings that its pods are given."""
     data: dict[str, str] = brain.kubectl.get(brain.namespace, "configmap", f"{brain.name}-config")["data"]
     return data

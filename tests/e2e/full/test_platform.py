@@ -56,14 +56,14 @@ async def client_of(platform: Platform, brain: Brain, caller: str) -> MemoryClie
     return MemoryClient(address, token=token)
 
 
-def test_helm_test_asks_every_part(platform: Platform) -> None:
+def test_helm_test_covers_every_component(platform: Platform) -> None:
     """`helm test` succeeds for each component."""
     output = platform.helm("test", INFRA, "--timeout", "10m")
     assert output.count("Phase:          Succeeded") == 7
 
 
-async def test_keycloak_says_who_calls_and_opa_what_they_may(platform: Platform, brain: Brain, space: str) -> None:
-    """Admin, agent and reader of a tenant have their own permissions, and another tenant sees nothing."""
+async def test_keycloak_roles_and_opa_policy_apply(platform: Platform, brain: Brain, space: str) -> None:
+    """Admin, agent and reader of a tenant have their own permissions, and another tenant has no access."""
     async with await client_of(platform, brain, "a-admin") as admin:
         await admin.create_namespace(space)
     async with await client_of(platform, brain, "a-agent") as agent:
@@ -82,7 +82,7 @@ async def test_keycloak_says_who_calls_and_opa_what_they_may(platform: Platform,
                 await refused.recall(space, "anything")
 
 
-async def test_a_token_taken_back_is_refused(platform: Platform, brain: Brain, space: str) -> None:
+async def test_revoked_token_is_refused_after_cache_expiry(platform: Platform, brain: Brain, space: str) -> None:
     """A revoked token is refused once the cached response expires, long before the token does."""
     token, address = await asyncio.to_thread(platform.token, "a-reader"), await asyncio.to_thread(brain.address)
     async with MemoryClient(address, token=token) as reader:
@@ -94,7 +94,7 @@ async def test_a_token_taken_back_is_refused(platform: Platform, brain: Brain, s
     assert life_left_s(token) > 60
 
 
-def test_secrets_come_from_vault_alone(brain: Brain, kubectl: Kubectl) -> None:
+def test_connection_strings_come_only_from_vault(brain: Brain, kubectl: Kubectl) -> None:
     """The namespace has no Secret for PostgreSQL, and no pod refers to one in its environment."""
     secrets = kubectl.get(brain.namespace, "secrets")["items"]
     keys = {key for secret in secrets for key in secret.get("data", {})}
@@ -104,7 +104,7 @@ def test_secrets_come_from_vault_alone(brain: Brain, kubectl: Kubectl) -> None:
         assert "vault" in {container["name"] for container in pod["spec"]["initContainers"]}
 
 
-async def test_the_second_recall_is_answered_by_redis(platform: Platform, brain: Brain, space: str) -> None:
+async def test_second_recall_is_a_redis_cache_hit(platform: Platform, brain: Brain, space: str) -> None:
     """A repeated recall is a cache hit, by its response and by Redis' statistics."""
     async with await client_of(platform, brain, "a-agent") as agent:
         question = f"Where is the bakery {uuid4().hex}?"
@@ -117,7 +117,7 @@ async def test_the_second_recall_is_answered_by_redis(platform: Platform, brain:
         assert not (await agent.recall(space, question)).cached
 
 
-async def test_a_flag_in_etcd_acts_on_a_running_service(platform: Platform, brain: Brain, space: str) -> None:
+async def test_etcd_flag_applies_to_the_running_service(platform: Platform, brain: Brain, space: str) -> None:
     """The flag read_only, set by the command in the pod, refuses writes until it is cleared."""
 
     def flags(*words: str) -> str:
@@ -147,7 +147,7 @@ async def test_a_flag_in_etcd_acts_on_a_running_service(platform: Platform, brai
         await until_writing(allowed=True)
 
 
-async def test_kafka_is_told_every_change_in_order(platform: Platform, brain: Brain, space: str) -> None:
+async def test_kafka_receives_every_change_in_order(platform: Platform, brain: Brain, space: str) -> None:
     """A remembered and forgotten memory gives two events in order, without its text."""
     namespace = f"{space}-events"
     async with await client_of(platform, brain, "a-admin") as admin:
@@ -167,7 +167,7 @@ async def test_kafka_is_told_every_change_in_order(platform: Platform, brain: Br
     assert "quicksilver" not in str(events)
 
 
-async def test_a_recall_is_seen_in_the_collector(platform: Platform, brain: Brain, space: str) -> None:
+async def test_recall_spans_reach_the_collector(platform: Platform, brain: Brain, space: str) -> None:
     """The collector gets the spans of a Recall under the service's name, without the query's text."""
     async with await client_of(platform, brain, "a-agent") as agent:
         await agent.recall(space, "a word that no span holds: quicksilver")

@@ -91,7 +91,7 @@ def brain(vault: Vault, dsns: dict[str, str], kubectl: Kubectl, node_address: st
     kubectl("delete", "namespace", name, "--wait=false")
 
 
-async def test_it_serves_and_kubernetes_holds_no_secret(brain: Brain) -> None:
+async def test_vault_only_somabrain_serves_without_secrets(brain: Brain) -> None:
     """It serves, and neither a Secret nor a pod's specification contains a connection string.
 
     The agent that read the strings has ended, and the files that it wrote are in memory.
@@ -111,9 +111,7 @@ async def test_it_serves_and_kubernetes_holds_no_secret(brain: Brain) -> None:
         assert (await client.recall("notes", "Where is the key?")).hits
 
 
-async def test_a_path_that_fails_keeps_the_old_pods_and_is_named(
-    brain: Brain, vault: Vault, measured: Measured
-) -> None:
+async def test_failing_vault_path_is_reported_and_old_pods_stay(brain: Brain, vault: Vault, measured: Measured) -> None:
     """With a wrong path the new pod does not start, the old one serves, and the status names the path."""
     (old,) = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
     typo = f"secret/data/{vault.name}-typo"
@@ -143,7 +141,9 @@ def inside(brain: Brain, pod: str, *words: str) -> str:
     return brain.kubectl("exec", "-n", brain.namespace, pod, "-c", "server", "--", *words)
 
 
-async def test_another_version_has_the_pods_read_anew(brain: Brain, vault: Vault, dsns: dict[str, str]) -> None:
+async def test_changed_vault_version_rolls_pods_with_new_values(
+    brain: Brain, vault: Vault, dsns: dict[str, str]
+) -> None:
     """A change in Vault takes effect when `version` changes, and not before."""
     (old,) = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
     app = dsns["app-dsn"]
