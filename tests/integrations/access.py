@@ -1,4 +1,4 @@
-"""Promises of every adapter: tenants are apart, and a revoked token, a read-only tenant and a quota stop it."""
+"""Checks for every adapter: tenants are isolated, and a revoked token, a read-only tenant and a quota are enforced."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def check_tenants(make_tenant: MakeTenant, write: Write, read: Read) -> No
 
 
 async def check_revoked_token(tenant: Tenant, platform: Platform, write: Write, read: Read) -> None:
-    """A token that was revoked reads and writes nothing; what was stored is there for another of the tenant."""
+    """A token that was revoked reads and writes nothing; another token of the tenant still reads the stored text."""
     await write(tenant.client, tenant.namespace, "a stored heron")
     platform.run("revoke", token=tenant.token)
     ends_at = time.monotonic() + REVOKED_WITHIN_S
@@ -53,7 +53,7 @@ async def check_revoked_token(tenant: Tenant, platform: Platform, write: Write, 
 
 
 async def check_read_only(tenant: Tenant, platform: Platform, write: Write, read: Read) -> None:
-    """A tenant that may only read does, and cannot write."""
+    """A tenant that may only read can read, and cannot write."""
     await write(tenant.client, tenant.namespace, "a stored heron")
     platform.run("make_read_only", tenant=tenant.name)
     assert await read(tenant.client, tenant.namespace) == ["a stored heron"]
@@ -63,7 +63,7 @@ async def check_read_only(tenant: Tenant, platform: Platform, write: Write, read
 
 
 async def check_quota(make_tenant: MakeTenant, platform: Platform, write: Write, read: Read) -> None:
-    """The write that exceeds the tenant's quota is refused, and what was there stays."""
+    """The write that exceeds the tenant's quota is refused, and earlier memories remain."""
     tenant = make_tenant(limited=True)
     texts = [f"heron number {number}" for number in range(platform.quota)]
     for text in texts:

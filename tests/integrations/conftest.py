@@ -33,7 +33,7 @@ MakeTenant = Callable[..., Tenant]
 
 @pytest.fixture
 def make_tenant(platform: Platform) -> Iterator[MakeTenant]:
-    """Make a tenant with an empty namespace; `limited`: at the service with the quota."""
+    """Create a tenant with an empty namespace; `limited`: at the service with the quota."""
     with ExitStack() as stack:
 
         def make(*, limited: bool = False, retry: RetryPolicy | None = None) -> Tenant:

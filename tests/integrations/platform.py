@@ -18,7 +18,7 @@ PYTHON = ROOT / ".venv" / "bin" / "python"
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """Running servers: a service, and another over the same database that lets a tenant have `quota` memories."""
+    """Running servers: a service, and another over the same database that limits a tenant to `quota` memories."""
 
     process: subprocess.Popen[str]
     address: str

@@ -74,7 +74,7 @@ def identity_service() -> Iterator[IdentityService]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class' name
-            """Write nothing: standard error is the test's."""
+            """Write nothing: standard error belongs to the test."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     running = IdentityService(f"http://127.0.0.1:{server.server_port}")
@@ -87,7 +87,7 @@ def identity_service() -> Iterator[IdentityService]:
 
 
 class Servers:
-    """The servers, and what a test may do to them."""
+    """The servers, and the commands that a test may send them."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.identity = stack.enter_context(identity_service())

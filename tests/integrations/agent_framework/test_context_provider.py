@@ -25,7 +25,7 @@ def provider_of(tenant: Tenant, subject: str = "ada") -> SomaBrainContextProvide
     return SomaBrainContextProvider(tenant.client, tenant.namespace, subject=subject)
 
 
-async def test_a_run_is_given_what_another_session_said_before_a_restart(tenant: Tenant, platform: Platform) -> None:
+async def test_run_recalls_another_session_after_restart(tenant: Tenant, platform: Platform) -> None:
     given = await converse(provider_of(tenant), "monday", "I prefer green tea in the morning.", "Noted.")
     assert given == ["I prefer green tea in the morning."]
     platform.restart()
@@ -41,7 +41,7 @@ async def test_a_run_is_given_what_another_session_said_before_a_restart(tenant:
     ]
 
 
-async def test_a_session_that_goes_on_stores_each_message_once(tenant: Tenant) -> None:
+async def test_resumed_session_stores_each_message_once(tenant: Tenant) -> None:
     """Two equal turns of a session, which is saved and loaded between them, are two turns of two messages."""
     agent = Agent(client=ScriptedClient("ok"), context_providers=[provider_of(tenant)])
     session = agent.create_session(session_id="s")
@@ -50,24 +50,24 @@ async def test_a_session_that_goes_on_stores_each_message_once(tenant: Tenant) -
     assert texts(tenant) == ["user: yes", "assistant: ok"] * 2
 
 
-async def test_the_same_run_of_a_session_stored_again_doubles_nothing(tenant: Tenant) -> None:
+async def test_repeated_run_of_a_session_creates_no_duplicates(tenant: Tenant) -> None:
     for _ in range(2):
         await converse(provider_of(tenant), "monday", "I prefer green tea.", "Noted.")
     assert texts(tenant) == ["user: I prefer green tea.", "assistant: Noted."]
 
 
-def test_the_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
+def test_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
     for output in run_example("agent_framework_agent.py", platform, tmp_path):
         assert "user: I prefer green tea in the morning." in output
 
 
-async def test_subjects_have_memories_of_their_own(tenant: Tenant) -> None:
+async def test_subjects_have_separate_memories(tenant: Tenant) -> None:
     await converse(provider_of(tenant), "s", "I prefer green tea.", "Noted.")
     assert await converse(provider_of(tenant, "bob"), "s", "Which tea?", "None.") == ["Which tea?"]
     assert tenant.client.erase_subject(tenant.namespace, "ada") == 2
 
 
-async def test_a_text_beyond_the_bound_is_refused_by_name(tenant: Tenant) -> None:
+async def test_text_over_the_limit_is_refused_by_name(tenant: Tenant) -> None:
     with pytest.raises(InvalidArgumentError, match="text"):
         await converse(provider_of(tenant), "s", "heron " * 20_000, "Noted.")
 
@@ -93,17 +93,17 @@ async def read(client: SyncMemoryClient, namespace: str) -> list[str]:
     return [line.removeprefix("user: ") for line in given if line.startswith("user: ")]
 
 
-async def test_tenants_are_apart(make_tenant: MakeTenant) -> None:
+async def test_tenants_are_isolated(make_tenant: MakeTenant) -> None:
     await access.check_tenants(make_tenant, write, read)
 
 
-async def test_a_revoked_token_is_refused(tenant: Tenant, platform: Platform) -> None:
+async def test_revoked_token_is_refused(tenant: Tenant, platform: Platform) -> None:
     await access.check_revoked_token(tenant, platform, write, read)
 
 
-async def test_a_read_only_tenant_reads_alone(tenant: Tenant, platform: Platform) -> None:
+async def test_read_only_tenant_can_only_read(tenant: Tenant, platform: Platform) -> None:
     await access.check_read_only(tenant, platform, write, read)
 
 
-async def test_a_quota_is_kept(make_tenant: MakeTenant, platform: Platform) -> None:
+async def test_quota_is_enforced(make_tenant: MakeTenant, platform: Platform) -> None:
     await access.check_quota(make_tenant, platform, write, read)

@@ -1,4 +1,4 @@
-"""The blocks of docs/agents.md work as they stand, in their order, in an empty home; only the port is another."""
+"""The blocks of docs/agents.md work as printed, in their order, in an empty home; only the port differs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def script(home: Path, port: int, text: str) -> list[str]:
 
 
 @pytest.mark.timeout(1800)
-def test_every_block_runs_and_what_was_said_is_found(home: Path) -> None:
+def test_documented_blocks_run_in_order_and_recall_the_memory(home: Path) -> None:
     port = free_port()
     address = f"127.0.0.1:{port}"
     done: set[str] = set()

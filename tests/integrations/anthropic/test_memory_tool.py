@@ -1,4 +1,4 @@
-"""Anthropic's memory tool answers as the package's own tool over local files, and keeps the same files."""
+"""Anthropic's memory tool behaves as the package's own tool over local files, and stores the same files."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def answer(tool: Any, command: dict[str, object]) -> tuple[str, object]:
 
 @pytest.fixture
 def lexical(tenant: Tenant) -> Tenant:
-    """The tenant with a namespace that encodes nothing."""
+    """The tenant with a namespace without an encoder."""
     tenant.client.create_namespace("lexical", encoder="lexical")
     return Tenant(tenant.name, tenant.token, tenant.client, "lexical")
 
 
 @pytest.mark.timeout(1800)
-def test_a_thousand_sequences_of_commands_are_answered_as_by_local_files(lexical: Tenant) -> None:
-    """Byte for byte, by both tools; where the local one lets an error of its system out, ours has words of its own."""
+def test_command_sequences_match_the_local_file_tool(lexical: Tenant) -> None:
+    """Byte for byte, by both tools; where the local one raises a system error, ours has a message of its own."""
     tools = [
         SomaBrainMemoryTool(lexical.client, lexical.namespace, subject="sync"),
         Blocking(AsyncSomaBrainMemoryTool(lexical.client, lexical.namespace, subject="async")),
@@ -132,14 +132,14 @@ def test_a_thousand_sequences_of_commands_are_answered_as_by_local_files(lexical
     assert statistics["sequences"] >= SEQUENCES
 
 
-def test_the_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
+def test_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
     for output in run_example("anthropic_tool.py", platform, tmp_path):
         assert "     1\tAda drinks green tea.\n" in output
         assert "error: The path /memories/missing.md does not exist. Please provide a valid path.\n" in output
         assert output.endswith("found by meaning: anthropic:ada/memories/tea.md\n")
 
 
-def test_the_tool_is_declared_as_the_api_expects_it(tenant: Tenant) -> None:
+def test_tool_declaration_matches_the_api(tenant: Tenant) -> None:
     for kind in (SomaBrainMemoryTool, AsyncSomaBrainMemoryTool):
         assert kind(tenant.client, tenant.namespace).to_dict() == {"type": "memory_20250818", "name": "memory"}
 
@@ -156,7 +156,7 @@ def view(tool: BetaAbstractMemoryTool, path: str) -> Any:
     return tool.call({"command": "view", "path": path})
 
 
-def test_subjects_have_files_of_their_own_which_an_erasure_forgets(tenant: Tenant) -> None:
+def test_subjects_have_separate_files_and_erasure_deletes_them(tenant: Tenant) -> None:
     ada, bob = make(tenant, "ada"), make(tenant, "bob")
     create(ada, "/memories/notes/tea.md", "Ada drinks tea.")
     with pytest.raises(ToolError, match="does not exist"):
@@ -168,12 +168,12 @@ def test_subjects_have_files_of_their_own_which_an_erasure_forgets(tenant: Tenan
     assert "Bob does not." in view(bob, "/memories/notes/tea.md")
 
 
-def test_a_subject_with_a_slash_is_refused(tenant: Tenant) -> None:
+def test_subject_with_slash_is_refused(tenant: Tenant) -> None:
     with pytest.raises(ValueError, match="no slash"):
         make(tenant, "ada/memories")
 
 
-def test_files_are_found_by_what_they_are_about(tenant: Tenant) -> None:
+def test_files_are_searchable_by_content(tenant: Tenant) -> None:
     tool = make(tenant)
     create(tool, "/memories/a.md", "Ada prefers green tea in the morning.")
     create(tool, "/memories/b.md", "The trains to Basel leave at nine.")
@@ -181,8 +181,8 @@ def test_files_are_found_by_what_they_are_about(tenant: Tenant) -> None:
     assert hit.memory.key == "anthropic:/memories/a.md"
 
 
-def test_edits_at_once_are_all_made(tenant: Tenant) -> None:
-    """Eight callers insert a line each into one file; and of eight that create one file, one does."""
+def test_concurrent_edits_are_all_applied(tenant: Tenant) -> None:
+    """Eight callers insert a line each into one file; of eight that create one file, one succeeds."""
     tool = make(tenant)
     create(tool, "/memories/log.md", "")
     start = threading.Barrier(8)
@@ -202,19 +202,19 @@ def test_edits_at_once_are_all_made(tenant: Tenant) -> None:
     assert all(f"\tline {number}\n" in shown for number in range(8))
 
 
-def test_what_the_server_refuses_reaches_the_model_in_words(tenant: Tenant) -> None:
+def test_server_errors_reach_the_model_as_text(tenant: Tenant) -> None:
     with pytest.raises(ToolError, match="text"):
         create(make(tenant), "/memories/long.md", "x" * 102_401)
     create(make(tenant), "/memories/fits.md", "x" * 102_400)
 
 
-def test_what_was_written_before_a_restart_is_read_after_it(tenant: Tenant, platform: Platform) -> None:
+def test_files_survive_a_restart(tenant: Tenant, platform: Platform) -> None:
     create(make(tenant), "/memories/a.md", "before")
     platform.restart()
     assert view(make(tenant), "/memories/a.md").endswith("\tbefore")
 
 
-def test_tenants_do_not_see_each_other(make_tenant: MakeTenant) -> None:
+def test_tenants_are_isolated(make_tenant: MakeTenant) -> None:
     mine, other = make_tenant(), make_tenant()
     create(make(mine), "/memories/a.md", "secret")
     with pytest.raises(NotFoundError):
@@ -225,7 +225,7 @@ def test_tenants_do_not_see_each_other(make_tenant: MakeTenant) -> None:
     assert view(make(mine), "/memories/a.md").endswith("\tsecret")
 
 
-def test_a_revoked_token_reads_and_writes_nothing(tenant: Tenant, platform: Platform) -> None:
+def test_revoked_token_cannot_read_or_write(tenant: Tenant, platform: Platform) -> None:
     create(make(tenant), "/memories/a.md", "kept")
     platform.run("revoke", token=tenant.token)
     ends_at = time.monotonic() + 10
@@ -242,9 +242,7 @@ def test_a_revoked_token_reads_and_writes_nothing(tenant: Tenant, platform: Plat
         assert [memory.text for memory in client.list(tenant.namespace)] == ["kept"]
 
 
-def test_a_read_only_tenant_reads_and_the_model_is_told_that_it_may_not_write(
-    tenant: Tenant, platform: Platform
-) -> None:
+def test_read_only_tenant_can_only_read_and_the_model_is_informed(tenant: Tenant, platform: Platform) -> None:
     create(make(tenant), "/memories/a.md", "kept")
     platform.run("make_read_only", tenant=tenant.name)
     assert view(make(tenant), "/memories/a.md").endswith("\tkept")
@@ -252,7 +250,7 @@ def test_a_read_only_tenant_reads_and_the_model_is_told_that_it_may_not_write(
         create(make(tenant), "/memories/b.md", "refused")
 
 
-def test_a_quota_reaches_the_model_in_words(make_tenant: MakeTenant, platform: Platform) -> None:
+def test_quota_error_reaches_the_model_as_text(make_tenant: MakeTenant, platform: Platform) -> None:
     tool = make(make_tenant(limited=True))
     for number in range(platform.quota):
         create(tool, f"/memories/{number}", "x")

@@ -38,9 +38,7 @@ async def found(service: SomaBrainMemoryService, query: str, **scope: str) -> li
     return ["".join(part.text or "" for part in entry.content.parts or ()) for entry in response.memories]
 
 
-async def test_the_runner_saves_each_turn_once_and_finds_it_in_another_session(
-    tenant: Tenant, platform: Platform
-) -> None:
+async def test_runner_saves_each_turn_once_and_recalls_it_after_restart(tenant: Tenant, platform: Platform) -> None:
     """Two turns of one session, each added with the whole session; after a restart another session finds the first."""
     service, sessions = service_of(tenant), InMemorySessionService()
     await converse(service, sessions, "monday", "I like green tea in the morning.", Part(text="Noted."))
@@ -63,12 +61,12 @@ async def test_the_runner_saves_each_turn_once_and_finds_it_in_another_session(
     assert searched[0] == "I like green tea in the morning."
 
 
-def test_the_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
+def test_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
     for output in run_example("google_adk_agent.py", platform, tmp_path):
         assert output.endswith("found: I like green tea in the morning.\n")
 
 
-async def test_only_new_events_are_stored_and_those_without_text_are_not(tenant: Tenant) -> None:
+async def test_only_new_events_with_text_are_stored(tenant: Tenant) -> None:
     service = service_of(tenant)
     call = Event(id="e2", author="model", content=Content(parts=[SEARCH]))
     events = [event("The heron stands.", "e1"), call, event("   ", "e3"), Event(id="e4", author="user")]
@@ -80,7 +78,7 @@ async def test_only_new_events_are_stored_and_those_without_text_are_not(tenant:
     ]
 
 
-async def test_a_memory_has_all_of_its_event_and_the_time_with_its_zone(tenant: Tenant) -> None:
+async def test_memory_has_every_field_of_its_event_with_time_zone(tenant: Tenant) -> None:
     service = service_of(tenant)
     parts = [
         Part(text="Look at "),
@@ -97,7 +95,7 @@ async def test_a_memory_has_all_of_its_event_and_the_time_with_its_zone(tenant: 
     assert abs(moment.timestamp() - said.timestamp) < 0.001
 
 
-async def test_users_and_apps_are_apart_whatever_is_in_their_names(tenant: Tenant) -> None:
+async def test_users_and_apps_are_isolated_whatever_their_names(tenant: Tenant) -> None:
     service = service_of(tenant)
     scopes = [("a", "b/c", "s"), ("a/b", "c", "s"), ("a", "b", "c/s"), ("a%2Fb", "c", "s")]
     for number, (app, user, session) in enumerate(scopes):
@@ -110,7 +108,7 @@ async def test_users_and_apps_are_apart_whatever_is_in_their_names(tenant: Tenan
     assert await found(service, "heron", app_name="a/b", user_id="c") == []
 
 
-async def test_memories_without_a_session_are_added_replaced_and_not_doubled(tenant: Tenant) -> None:
+async def test_memories_without_session_are_added_and_replaced_once(tenant: Tenant) -> None:
     service = service_of(tenant)
     tea = MemoryEntry(content=Content(parts=[Part(text="Ada drinks tea.")]), author="notes")
     named = MemoryEntry(content=Content(parts=[Part(text="Ada lives in Bern.")]), id="home")
@@ -123,8 +121,8 @@ async def test_memories_without_a_session_are_added_replaced_and_not_doubled(ten
     assert len(list(tenant.client.list(tenant.namespace))) == 2
 
 
-async def test_a_deleted_memory_stays_deleted_when_its_session_is_added_again(tenant: Tenant) -> None:
-    """And its text is nowhere, not even among the revisions."""
+async def test_deleted_memory_stays_deleted_when_session_is_added_again(tenant: Tenant) -> None:
+    """Its text is not stored either, not even in revisions."""
     service = service_of(tenant)
     events = [event("The heron stands.", "e1"), event("The heron flies.", "e2")]
     await service.add_events_to_memory(events=events, session_id="s", **SCOPE)
@@ -142,19 +140,19 @@ async def test_a_deleted_memory_stays_deleted_when_its_session_is_added_again(te
 
 
 @pytest.mark.parametrize("query", ["", "  \n", "\0"])
-async def test_a_query_without_words_finds_nothing(tenant: Tenant, query: str) -> None:
+async def test_empty_query_finds_nothing(tenant: Tenant, query: str) -> None:
     service = service_of(tenant)
     await service.add_events_to_memory(events=[event("The heron stands.", "e1")], session_id="s", **SCOPE)
     assert await found(service, query) == []
 
 
-async def test_a_query_longer_than_the_bound_is_cut(tenant: Tenant) -> None:
+async def test_overlong_query_is_truncated(tenant: Tenant) -> None:
     service = service_of(tenant)
     await service.add_events_to_memory(events=[event("The heron stands.", "e1")], session_id="s", **SCOPE)
     assert await found(service, "heron " + "ä" * 70_000) == ["The heron stands."]
 
 
-async def test_a_text_beyond_the_bound_is_refused_by_name(tenant: Tenant) -> None:
+async def test_text_over_the_limit_is_refused_by_name(tenant: Tenant) -> None:
     with pytest.raises(InvalidArgumentError, match="text"):
         await service_of(tenant).add_events_to_memory(events=[event("x" * 110_000, "e1")], session_id="s", **SCOPE)
 
@@ -168,17 +166,17 @@ async def read(client: SyncMemoryClient, namespace: str) -> list[str]:
     return await found(SomaBrainMemoryService(client, namespace), "heron")
 
 
-async def test_tenants_are_apart(make_tenant: MakeTenant) -> None:
+async def test_tenants_are_isolated(make_tenant: MakeTenant) -> None:
     await access.check_tenants(make_tenant, write, read)
 
 
-async def test_a_revoked_token_is_refused(tenant: Tenant, platform: Platform) -> None:
+async def test_revoked_token_is_refused(tenant: Tenant, platform: Platform) -> None:
     await access.check_revoked_token(tenant, platform, write, read)
 
 
-async def test_a_read_only_tenant_reads_alone(tenant: Tenant, platform: Platform) -> None:
+async def test_read_only_tenant_can_only_read(tenant: Tenant, platform: Platform) -> None:
     await access.check_read_only(tenant, platform, write, read)
 
 
-async def test_a_quota_is_kept(make_tenant: MakeTenant, platform: Platform) -> None:
+async def test_quota_is_enforced(make_tenant: MakeTenant, platform: Platform) -> None:
     await access.check_quota(make_tenant, platform, write, read)

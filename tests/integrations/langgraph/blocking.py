@@ -1,4 +1,4 @@
-"""The two interfaces of a store as one, so that each promise is tested of both."""
+"""The two interfaces of a store as one, so that each behaviour is tested with both."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tests.integrations.examples import run_example
 from tests.integrations.platform import Platform
 
 
-def test_what_one_thread_saves_another_finds_after_a_restart_of_the_server(tenant: Tenant, platform: Platform) -> None:
+def test_second_thread_finds_saved_item_after_server_restart(tenant: Tenant, platform: Platform) -> None:
     store = SomaBrainStore(tenant.client, tenant.namespace)
     text = "Ada prefers green tea in the morning."
     converse(store, "monday", "I like green tea.", call("save", name="drink", text=text), AIMessage("Saved."))
@@ -31,7 +31,7 @@ def test_what_one_thread_saves_another_finds_after_a_restart_of_the_server(tenan
         assert [item.value for item in again.search(PLACE)] == [{"text": text}]
 
 
-def test_the_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
+def test_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
     for output in run_example("langgraph_agent.py", platform, tmp_path):
         assert output.endswith("found: Ada prefers green tea in the morning.\n")
 
@@ -43,7 +43,7 @@ class ScriptedModel(GenericFakeChatModel):
         return self
 
 
-def test_files_of_deepagents_are_items_that_another_agent_reads(tenant: Tenant) -> None:
+def test_deepagents_files_are_shared_between_agents(tenant: Tenant) -> None:
     """A file that one agent writes, another reads, edits and finds by its words."""
 
     def run(*script: AIMessage) -> list[ToolMessage]:

@@ -1,4 +1,4 @@
-"""A store of LangGraph, by the behaviour that the tests of LangGraph's own PostgresStore hold it to, and beyond it."""
+"""A store of LangGraph, by the behaviour that the tests of LangGraph's own PostgresStore require, and beyond it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def fill(store: Any, *places: tuple[str, ...]) -> None:
 # Batches
 
 
-def test_results_come_in_the_order_of_the_operations(store: Any) -> None:
+def test_batch_results_keep_the_order_of_operations(store: Any) -> None:
     store.put(("zoo", "birds"), "heron", {"name": "Harold"})
     store.put(("zoo", "cats"), "lynx", {"name": "Luna"})
     get_heron, get_missing = GetOp(("zoo", "birds"), "heron"), GetOp(("zoo",), "nobody")
@@ -65,20 +65,20 @@ def test_results_come_in_the_order_of_the_operations(store: Any) -> None:
     assert ("zoo",) in listed
 
 
-def test_a_batch_of_gets_has_none_for_what_is_missing(store: Any) -> None:
+def test_batch_get_returns_none_for_missing_items(store: Any) -> None:
     fill(store, ("a",), ("b",))
     first, second, third = store.batch([GetOp(("a",), "k"), GetOp(("c",), "k"), GetOp(("b",), "k")])
     assert (first.namespace, second, third.namespace) == (("a",), None, ("b",))
 
 
-def test_a_batch_puts_and_deletes(store: Any) -> None:
+def test_batch_puts_and_deletes(store: Any) -> None:
     store.put(("a",), "old", {"v": 0})
     done = store.batch([PutOp(("a",), "one", {"v": 1}), PutOp(("a",), "old", None), PutOp(("a",), "never", None)])
     assert done == [None, None, None]
     assert keys(store.search(("a",))) == ["one"]
 
 
-def test_reads_of_a_batch_precede_its_puts_and_the_last_put_of_a_key_counts(store: Any) -> None:
+def test_batch_reads_precede_puts_and_last_put_of_a_key_wins(store: Any) -> None:
     """As in both of LangGraph's own stores."""
     read, *_ = store.batch([GetOp(("a",), "k"), PutOp(("a",), "k", {"v": 1}), PutOp(("a",), "k", {"v": 2})])
     assert read is None
@@ -88,7 +88,7 @@ def test_reads_of_a_batch_precede_its_puts_and_the_last_put_of_a_key_counts(stor
     assert store.get(("a",), "k") is None
 
 
-def test_a_batch_of_searches_keeps_filters_limits_and_prefixes_apart(store: Any) -> None:
+def test_batch_searches_apply_filters_limits_and_prefixes_separately(store: Any) -> None:
     for number, (place, tag) in enumerate([("foo", "a"), ("bar", "a"), ("baz", "b")]):
         store.put(("test", place), f"key{number}", {"tag": tag})
     tagged, two, foo = store.batch(
@@ -99,7 +99,7 @@ def test_a_batch_of_searches_keeps_filters_limits_and_prefixes_apart(store: Any)
     assert keys(foo) == ["key0"]
 
 
-def test_a_batch_of_listings_keeps_depths_and_suffixes_apart(store: Any) -> None:
+def test_batch_listings_apply_depths_and_suffixes_separately(store: Any) -> None:
     places = [
         ("test", "docs", "public"),
         ("test", "docs", "private"),
@@ -119,7 +119,7 @@ def test_a_batch_of_listings_keeps_depths_and_suffixes_apart(store: Any) -> None
     assert public == sorted(place for place in places if place[-1] == "public")
 
 
-def test_a_thousand_operations_in_one_batch_are_done(store: Any) -> None:
+def test_batch_of_a_thousand_operations_succeeds(store: Any) -> None:
     puts = [PutOp(("load", str(number % 10)), f"item {number}", {"number": number}) for number in range(300)]
     assert store.batch(puts) == [None] * len(puts)
     got = store.batch([GetOp(put.namespace, put.key) for put in puts])
@@ -131,7 +131,7 @@ def test_a_thousand_operations_in_one_batch_are_done(store: Any) -> None:
 # Items
 
 
-def test_an_item_is_put_changed_and_deleted(store: Any) -> None:
+def test_item_is_put_changed_and_deleted(store: Any) -> None:
     place, value = ("test", "documents"), {"title": "Reeds", "pages": [1, 2.5, None, True], "by": {"name": "Ada 🦢"}}
     store.put(place, "doc", value)
     item = store.get(place, "doc")
@@ -148,20 +148,20 @@ def test_an_item_is_put_changed_and_deleted(store: Any) -> None:
 
 
 @pytest.mark.parametrize("namespace", [(), ("a.b",), ("",), ("a", "nul\0"), ("langgraph", "x")])
-def test_namespaces_that_langgraph_refuses_are_refused(store: Any, namespace: tuple[str, ...]) -> None:
+def test_invalid_namespaces_are_refused(store: Any, namespace: tuple[str, ...]) -> None:
     with pytest.raises(InvalidNamespaceError):
         store.put(namespace, "k", {"v": 1})
 
 
 @pytest.mark.parametrize("namespace", [(), ("a.b",), ("",)])
-def test_a_batch_refuses_such_namespaces_before_it_does_anything(store: Any, namespace: tuple[str, ...]) -> None:
+def test_batch_with_invalid_namespace_is_refused_before_any_operation(store: Any, namespace: tuple[str, ...]) -> None:
     with pytest.raises(InvalidNamespaceError):
         store.batch([PutOp(("a",), "k", {"v": 1}), PutOp(namespace, "k", {"v": 1})])
     assert store.search(()) == []
 
 
-def test_namespaces_and_keys_with_separators_are_told_apart(store: Any) -> None:
-    """No two items have one memory, whatever is in their labels and keys."""
+def test_separators_in_namespaces_and_keys_do_not_collide(store: Any) -> None:
+    """No two items share a memory, whatever is in their labels and keys."""
     places = [
         (("a",), "b/c"),
         (("a", "b"), "c"),
@@ -179,14 +179,14 @@ def test_namespaces_and_keys_with_separators_are_told_apart(store: Any) -> None:
     assert len(store.search((), limit=100)) == len(places)
 
 
-def test_a_value_that_is_not_json_is_refused_by_name(store: Any) -> None:
+def test_non_json_value_is_refused_by_name(store: Any) -> None:
     with pytest.raises(ValueError, match="The value of 'k' is not a JSON value"):
         store.put(("a",), "k", {"v": float("nan")})
     assert store.get(("a",), "k") is None
 
 
-def test_a_value_keeps_its_types_and_odd_characters(store: Any) -> None:
-    """Floats stay floats, and NUL and unpaired surrogates come back, which jsonb cannot do."""
+def test_value_round_trips_types_and_unusual_characters(store: Any) -> None:
+    """Floats stay floats, and NUL and unpaired surrogates round-trip, which jsonb cannot store."""
     value = {"large": 1e20, "int": 10**30, "nul": "a\0b", "half": "\ud800", "\0": 1, "long name " * 9: "x"}
     store.put(("a",), "k", value)
     back = store.get(("a",), "k").value
@@ -213,7 +213,7 @@ def test_namespaces_are_listed_by_prefix_suffix_depth_and_page(store: Any) -> No
     ]
 
 
-def test_prefixes_and_suffixes_end_at_labels_and_a_star_is_one_label(store: Any) -> None:
+def test_prefix_and_suffix_match_whole_labels_and_star_matches_one(store: Any) -> None:
     uid = [("uid", "users", "alice"), ("uid", "users", "malice"), ("uid", "a", "b", "alice")]
     fill(store, ("foo",), ("foo", "child"), ("foobar",), ("foobar", "baz"), *uid)
     assert store.list_namespaces(prefix=("foo",)) == [("foo",), ("foo", "child")]
@@ -222,7 +222,7 @@ def test_prefixes_and_suffixes_end_at_labels_and_a_star_is_one_label(store: Any)
     assert store.list_namespaces(prefix=("uid",)) == sorted(uid)
 
 
-def test_a_search_ends_at_labels(store: Any) -> None:
+def test_search_prefix_matches_whole_labels(store: Any) -> None:
     fill(store, ("foo",), ("foo", "child"), ("foo", "child", "deep"), ("foobar",), ("foobar", "baz"), ("foo2",))
     assert namespaces(store.search(("foo",))) == {("foo",), ("foo", "child"), ("foo", "child", "deep")}
     assert namespaces(store.search(("foobar",))) == {("foobar",), ("foobar", "baz")}
@@ -231,24 +231,24 @@ def test_a_search_ends_at_labels(store: Any) -> None:
     assert store.search(("f",)) == []
 
 
-def test_an_empty_prefix_is_every_namespace(store: Any) -> None:
+def test_empty_prefix_matches_every_namespace(store: Any) -> None:
     fill(store, ("a",), ("b", "c"), ("d", "e", "f"))
     assert namespaces(store.search(())) == {("a",), ("b", "c"), ("d", "e", "f")}
 
 
-def test_characters_that_are_patterns_elsewhere_are_themselves(store: Any) -> None:
+def test_pattern_characters_are_literal(store: Any) -> None:
     fill(store, ("user_1",), ("user_1", "child"), ("userX1",), ("a%b",), ("axxb",))
     assert namespaces(store.search(("user_1",))) == {("user_1",), ("user_1", "child")}
     assert namespaces(store.search(("a%b",))) == {("a%b",)}
 
 
-def test_a_label_that_ends_with_a_line_feed_is_another_label(store: Any) -> None:
+def test_label_ending_with_line_feed_is_distinct(store: Any) -> None:
     fill(store, ("users", "alice"), ("users", "alice\n"))
     assert store.list_namespaces(suffix=("alice",)) == [("users", "alice")]
     assert store.list_namespaces(prefix=("users", "alice")) == [("users", "alice")]
 
 
-def test_a_namespace_longer_than_a_subject_is_listed_too(store: Any) -> None:
+def test_namespace_longer_than_a_subject_is_listed(store: Any) -> None:
     deep = ("a", *(f"label {number}" for number in range(60)))
     fill(store, deep, ("a", "b"))
     assert store.list_namespaces(prefix=("a",)) == sorted([("a", "b"), deep])
@@ -258,7 +258,7 @@ def test_a_namespace_longer_than_a_subject_is_listed_too(store: Any) -> None:
 # Searches
 
 
-def test_a_search_filters_pages_and_has_the_last_written_first(store: Any) -> None:
+def test_search_is_filtered_paged_and_newest_first(store: Any) -> None:
     store.put(("test", "docs"), "one", {"author": "Ada", "tags": ["x"]})
     store.put(("test", "docs"), "two", {"author": "Bob", "tags": ["y"]})
     store.put(("test", "images"), "three", {"author": "Ada"})
@@ -311,7 +311,7 @@ FILTERS: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
-def test_filters_compare_by_the_type_of_the_value(store: Any) -> None:
+def test_filters_compare_by_value_type(store: Any) -> None:
     """Numbers with numbers by value, texts with texts, and lists, objects and long texts as a whole."""
     for key, value in ITEMS.items():
         store.put(("f",), key, value)
@@ -324,21 +324,21 @@ def test_filters_compare_by_the_type_of_the_value(store: Any) -> None:
 @pytest.mark.parametrize(
     ("condition", "words"), [({"$in": [1]}, "Unsupported operator"), ({"$gt": [1]}, "numbers or texts")]
 )
-def test_a_filter_that_means_nothing_is_refused(store: Any, condition: dict[str, Any], words: str) -> None:
+def test_invalid_filter_is_refused(store: Any, condition: dict[str, Any], words: str) -> None:
     store.put(("f",), "k", {"n": 1})
     with pytest.raises(ValueError, match=words):
         store.search(("f",), filter={"n": condition})
 
 
-def test_filters_find_what_few_of_many_have_in_pages(store: Any) -> None:
-    """Offset and limit count the items that match, not those that were read."""
+def test_filter_pages_count_only_matching_items(store: Any) -> None:
+    """Offset and limit count the matching items, not the items that were read."""
     store.batch([PutOp(("p",), f"{number:03}", {"tags": [number % 3]}) for number in range(60)])
     pages = [keys(store.search(("p",), filter={"tags": [1]}, limit=8, offset=offset)) for offset in (0, 8, 16)]
     assert [len(page) for page in pages] == [8, 8, 4]
     assert len({key for page in pages for key in page}) == 20
 
 
-def test_a_query_finds_by_words_and_an_updated_item_by_its_new_ones(store: Any) -> None:
+def test_query_matches_words_and_updated_text(store: Any) -> None:
     for number, text in enumerate(["zany zebra Xerxes", "something about dogs", "text about birds"]):
         store.put(("q",), f"doc{number}", {"text": text})
     first = store.search(("q",), query="Zany Xerxes")
@@ -354,7 +354,7 @@ def test_a_query_finds_by_words_and_an_updated_item_by_its_new_ones(store: Any) 
 
 
 @pytest.mark.parametrize("refresh_ttl", [True, False])
-def test_a_query_goes_with_filters(store: Any, refresh_ttl: bool) -> None:
+def test_query_combines_with_filters(store: Any, refresh_ttl: bool) -> None:
     docs = [
         ("red apple", "red", 4.5),
         ("red car", "red", 3.0),
@@ -374,7 +374,7 @@ def test_a_query_goes_with_filters(store: Any, refresh_ttl: bool) -> None:
     assert found("apple", score={"$gte": 4.0}, color="green") == ["doc3"]
 
 
-def test_a_query_has_pages_that_do_not_meet(store: Any) -> None:
+def test_query_pages_do_not_overlap(store: Any) -> None:
     for number in range(5):
         store.put(("q",), f"doc{number}", {"text": f"test document number {number}"})
     pages = [keys(store.search(("q",), query="test", limit=2, offset=offset)) for offset in (0, 2, 4)]
@@ -383,13 +383,13 @@ def test_a_query_has_pages_that_do_not_meet(store: Any) -> None:
 
 
 @pytest.mark.parametrize("query", ["", None, "test " * 100, "test!@#$%^&*()"])
-def test_odd_queries_find_the_item(store: Any, query: str | None) -> None:
+def test_unusual_queries_find_the_item(store: Any, query: str | None) -> None:
     store.put(("q",), "doc", {"text": "test document"})
     assert keys(store.search(("q",), query=query)) == ["doc"]
 
 
-def test_paths_choose_what_is_searched(store: Any) -> None:
-    """The paths of a put: fields, elements of lists; fields beside them are not searched."""
+def test_index_paths_select_the_searched_fields(store: Any) -> None:
+    """The paths of a put: fields and elements of lists; fields beside them are not searched."""
     store.put(("q",), "one", {"a": "heron", "b": [{"c": "otter"}, {"c": "newt"}], "d": "badger"}, index=["a", "b[*].c"])
     store.put(("q",), "two", {"a": "lynx", "d": "heron"}, index=["a"])
     assert store.search(("q",), query="heron")[0].key == "one"
@@ -399,7 +399,7 @@ def test_paths_choose_what_is_searched(store: Any) -> None:
     assert best["badger"] < best["heron"]
 
 
-def test_the_store_has_paths_of_its_own_and_a_put_others(tenant: Tenant) -> None:
+def test_store_has_default_index_paths_and_put_overrides_them(tenant: Tenant) -> None:
     store = SomaBrainStore(tenant.client, tenant.namespace, fields=["title", "missing"])
     store.put(("q",), "one", {"title": "heron", "body": "lynx"})
     store.put(("q",), "two", {"title": "otter", "body": "newt"}, index=["body"])
@@ -410,7 +410,7 @@ def test_the_store_has_paths_of_its_own_and_a_put_others(tenant: Tenant) -> None
     assert len(store.search(("q",))) == 3
 
 
-def test_other_scripts_are_found(store: Any) -> None:
+def test_non_latin_scripts_are_searchable(store: Any) -> None:
     texts = ["这是中文", "これは日本語です", "이건 한국어야", "Это русский", "यह रूसी है"]
     for number, text in enumerate(texts):
         store.put(("user", "memories"), str(number), {"text": text})
@@ -418,7 +418,7 @@ def test_other_scripts_are_found(store: Any) -> None:
         assert store.search(("user", "memories"), query=text)[0].key == str(number)
 
 
-def test_syntax_and_names_of_fields_are_not_searched(tenant: Tenant) -> None:
+def test_json_syntax_and_field_names_are_not_searched(tenant: Tenant) -> None:
     store = SomaBrainStore(tenant.client, tenant.namespace)
     store.put(("q",), "one", {"preference": {"drink": "green tea"}, "strength": 3})
     memory = tenant.client.get(key_name(tenant.namespace, key_of(("q",), "one")))
@@ -428,7 +428,7 @@ def test_syntax_and_names_of_fields_are_not_searched(tenant: Tenant) -> None:
 # Lives
 
 
-def test_reads_renew_a_life_unless_told_otherwise(store: Any) -> None:
+def test_reads_refresh_ttl_unless_disabled(store: Any) -> None:
     store.put(("t",), "item", {"v": "green tea"}, ttl=TTL_MINUTES)
     store.put(("t",), "always", {"v": "x"})
     reads: list[Callable[[], Any]] = [
@@ -447,8 +447,8 @@ def test_reads_renew_a_life_unless_told_otherwise(store: Any) -> None:
     assert keys(store.search(("t",), query="tea")) == ["always"]
 
 
-def test_the_stores_configuration_is_the_default(tenant: Tenant) -> None:
-    """`default_ttl` and `refresh_on_read` apply where a call has no other; an expired item goes from listings."""
+def test_store_ttl_configuration_is_the_default(tenant: Tenant) -> None:
+    """`default_ttl` and `refresh_on_read` apply where a call has no other; an expired item is absent from listings."""
     store = SomaBrainStore(tenant.client, tenant.namespace, ttl={"default_ttl": TTL_MINUTES, "refresh_on_read": False})
     store.put(("t", "short"), "item", {"v": 1})
     store.put(("t", "long"), "item", {"v": 1}, ttl=None)
@@ -461,7 +461,7 @@ def test_the_stores_configuration_is_the_default(tenant: Tenant) -> None:
     assert store.get(("t", "long"), "item") is not None
 
 
-def test_each_item_is_renewed_by_its_own_life(store: Any, tenant: Tenant) -> None:
+def test_each_item_is_refreshed_by_its_own_ttl(store: Any, tenant: Tenant) -> None:
     store.put(("t",), "item", {"v": 1}, ttl=10)
     store.put(("t",), "longer", {"v": 1}, ttl=100)
     before = [tenant.client.get(key_name(tenant.namespace, key_of(("t",), key))) for key in ("item", "longer")]
@@ -474,12 +474,12 @@ def test_each_item_is_renewed_by_its_own_life(store: Any, tenant: Tenant) -> Non
         assert (new.expire_time - old.expire_time).total_seconds() < 60
 
 
-def test_a_store_that_should_return_expired_items_is_refused(tenant: Tenant) -> None:
+def test_store_configured_to_return_expired_items_is_refused(tenant: Tenant) -> None:
     with pytest.raises(ValueError, match="omit_expired"):
         SomaBrainStore(tenant.client, tenant.namespace, ttl={"omit_expired": False})
 
 
-def test_a_life_of_nothing_is_refused_by_name(store: Any) -> None:
+def test_zero_ttl_is_refused_by_name(store: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="ttl"):
         store.put(("t",), "item", {"v": 1}, ttl=0)
 
@@ -487,7 +487,7 @@ def test_a_life_of_nothing_is_refused_by_name(store: Any) -> None:
 # What a store over a contract without keys could not do
 
 
-def test_32_puts_of_one_key_at_once_leave_one_memory(tenant: Tenant) -> None:
+def test_concurrent_puts_of_one_key_leave_one_memory(tenant: Tenant) -> None:
     store = SomaBrainStore(tenant.client, tenant.namespace)
     start = threading.Barrier(32)
 
@@ -502,7 +502,7 @@ def test_32_puts_of_one_key_at_once_leave_one_memory(tenant: Tenant) -> None:
     assert value_of(store, ("race",))["number"] in range(32)
 
 
-def test_a_read_that_renews_makes_no_revision(store: Any, tenant: Tenant) -> None:
+def test_refreshing_read_creates_no_revision(store: Any, tenant: Tenant) -> None:
     """Nor does it change the item's times or the namespace's version."""
     store.put(("t",), "item", {"v": "green tea"}, ttl=10)
     before = store.get(("t",), "item", refresh_ttl=False)
@@ -516,7 +516,7 @@ def test_a_read_that_renews_makes_no_revision(store: Any, tenant: Tenant) -> Non
     assert tenant.client.get_namespace(tenant.namespace).version == version
 
 
-def test_keys_of_1024_bytes_and_values_of_100_kb(store: Any) -> None:
+def test_key_of_1024_bytes_and_value_of_100_kb_are_stored(store: Any) -> None:
     key, value = "ä" * 512, {"text": "word " * 20_000}
     store.put(("long",), key, value)
     assert store.get(("long",), key).value == value
@@ -526,7 +526,7 @@ def test_keys_of_1024_bytes_and_values_of_100_kb(store: Any) -> None:
 # Isolation and quotas
 
 
-def test_tenants_do_not_see_each_other(make_tenant: MakeTenant, platform: Platform) -> None:
+def test_tenants_are_isolated(make_tenant: MakeTenant, platform: Platform) -> None:
     mine, other = make_tenant(), make_tenant()
     SomaBrainStore(mine.client, mine.namespace).put(("a",), "k", {"v": "secret"})
     with pytest.raises(NotFoundError):
@@ -540,7 +540,7 @@ def test_tenants_do_not_see_each_other(make_tenant: MakeTenant, platform: Platfo
     assert value_of(SomaBrainStore(mine.client, mine.namespace)) == {"v": "secret"}
 
 
-def test_a_revoked_token_reads_and_writes_nothing(tenant: Tenant, platform: Platform) -> None:
+def test_revoked_token_cannot_read_or_write(tenant: Tenant, platform: Platform) -> None:
     store = SomaBrainStore(tenant.client, tenant.namespace)
     store.put(("a",), "k", {"v": 1})
     platform.run("revoke", token=tenant.token)
@@ -558,7 +558,7 @@ def test_a_revoked_token_reads_and_writes_nothing(tenant: Tenant, platform: Plat
         assert value_of(SomaBrainStore(client, tenant.namespace)) == {"v": 1}
 
 
-def test_a_read_only_tenant_reads_and_neither_writes_nor_renews(tenant: Tenant, platform: Platform) -> None:
+def test_read_only_tenant_cannot_write_or_refresh(tenant: Tenant, platform: Platform) -> None:
     store = SomaBrainStore(tenant.client, tenant.namespace)
     store.put(("a",), "k", {"v": 1}, ttl=10)
     platform.run("make_read_only", tenant=tenant.name)
@@ -574,7 +574,7 @@ def test_a_read_only_tenant_reads_and_neither_writes_nor_renews(tenant: Tenant, 
     assert store.search(("a",), refresh_ttl=False)[0].value == {"v": 1}
 
 
-def test_a_quota_stops_the_put_that_exceeds_it(make_tenant: MakeTenant, platform: Platform) -> None:
+def test_put_over_quota_is_refused(make_tenant: MakeTenant, platform: Platform) -> None:
     tenant = make_tenant(limited=True)
     store = SomaBrainStore(tenant.client, tenant.namespace)
     for number in range(platform.quota):

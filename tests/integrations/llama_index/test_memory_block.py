@@ -23,9 +23,7 @@ def block_of(client: SyncMemoryClient, namespace: str, subject: str = "") -> Som
     return SomaBrainMemoryBlock(client=client, namespace=namespace, subject=subject)
 
 
-async def test_what_leaves_the_short_term_memory_is_found_in_another_session_after_a_restart(
-    tenant: Tenant, platform: Platform
-) -> None:
+async def test_flushed_short_term_memory_is_recalled_in_another_session(tenant: Tenant, platform: Platform) -> None:
     await talk(memory_of(tenant.client, tenant.namespace, "monday"), "Ada prefers green tea.", "Noted.", *FILLER)
     stored = [memory.text for memory in tenant.client.list(tenant.namespace)]
     assert stored[:2] == ["user: Ada prefers green tea.", "assistant: Noted."]
@@ -37,7 +35,7 @@ async def test_what_leaves_the_short_term_memory_is_found_in_another_session_aft
     assert "Which tea does Ada prefer?" in given
 
 
-async def test_the_same_session_again_doubles_nothing(tenant: Tenant) -> None:
+async def test_repeated_session_creates_no_duplicates(tenant: Tenant) -> None:
     for _ in range(2):
         await talk(memory_of(tenant.client, tenant.namespace, "monday"), "Ada prefers green tea.", "Noted.", *FILLER)
     texts = [memory.text for memory in tenant.client.list(tenant.namespace)]
@@ -45,12 +43,12 @@ async def test_the_same_session_again_doubles_nothing(tenant: Tenant) -> None:
     assert {memory.session for memory in tenant.client.list(tenant.namespace)} == {"ada/monday"}
 
 
-def test_the_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
+def test_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
     for output in run_example("llama_index_memory.py", platform, tmp_path):
         assert output.endswith("given: user: Ada prefers green tea in the morning.\n")
 
 
-async def test_subjects_have_memories_of_their_own(tenant: Tenant) -> None:
+async def test_subjects_have_separate_memories(tenant: Tenant) -> None:
     ada, bob = (block_of(tenant.client, tenant.namespace, subject) for subject in ("ada", "bob"))
     await ada.aput([ChatMessage(content="Ada drinks tea.")], session_id="s")
     assert await bob.aget([ChatMessage(content="tea")]) == ""
@@ -59,21 +57,21 @@ async def test_subjects_have_memories_of_their_own(tenant: Tenant) -> None:
 
 
 @pytest.mark.parametrize("messages", [None, [], [ChatMessage(content="")], [ChatMessage(content=" ")]])
-async def test_nothing_to_ask_for_gives_nothing(tenant: Tenant, messages: list[ChatMessage] | None) -> None:
+async def test_empty_query_returns_nothing(tenant: Tenant, messages: list[ChatMessage] | None) -> None:
     block = block_of(tenant.client, tenant.namespace)
     await block.aput([ChatMessage(content="Ada drinks tea."), ChatMessage(content="")])
     assert await block.aget(messages) == ""
     assert len(list(tenant.client.list(tenant.namespace))) == 1
 
 
-async def test_a_block_is_shortened_from_its_end(tenant: Tenant) -> None:
+async def test_block_is_truncated_from_its_end(tenant: Tenant) -> None:
     block = block_of(tenant.client, tenant.namespace)
     assert await block.atruncate("best line\nsecond line\nworst line", 1) == "best line\nsecond line"
     assert await block.atruncate("best line\nsecond line\nworst line", 4) == "best line"
     assert await block.atruncate("best line\nsecond line", 100) is None
 
 
-async def test_a_text_beyond_the_bound_is_refused_by_name(tenant: Tenant) -> None:
+async def test_text_over_the_limit_is_refused_by_name(tenant: Tenant) -> None:
     with pytest.raises(InvalidArgumentError, match="text"):
         await block_of(tenant.client, tenant.namespace).aput([ChatMessage(content="x" * 110_000)])
 
@@ -87,17 +85,17 @@ async def read(client: SyncMemoryClient, namespace: str) -> list[str]:
     return [line.removeprefix("user: ") for line in given.splitlines()]
 
 
-async def test_tenants_are_apart(make_tenant: MakeTenant) -> None:
+async def test_tenants_are_isolated(make_tenant: MakeTenant) -> None:
     await access.check_tenants(make_tenant, write, read)
 
 
-async def test_a_revoked_token_is_refused(tenant: Tenant, platform: Platform) -> None:
+async def test_revoked_token_is_refused(tenant: Tenant, platform: Platform) -> None:
     await access.check_revoked_token(tenant, platform, write, read)
 
 
-async def test_a_read_only_tenant_reads_alone(tenant: Tenant, platform: Platform) -> None:
+async def test_read_only_tenant_can_only_read(tenant: Tenant, platform: Platform) -> None:
     await access.check_read_only(tenant, platform, write, read)
 
 
-async def test_a_quota_is_kept(make_tenant: MakeTenant, platform: Platform) -> None:
+async def test_quota_is_enforced(make_tenant: MakeTenant, platform: Platform) -> None:
     await access.check_quota(make_tenant, platform, write, read)

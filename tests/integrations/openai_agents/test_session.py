@@ -33,9 +33,7 @@ def session_of(tenant: Tenant, session_id: str = "s", **options: Any) -> SomaBra
     return SomaBrainSession(session_id, tenant.client, tenant.namespace, **options)
 
 
-async def test_the_runner_continues_a_session_after_a_restart_and_doubles_nothing(
-    tenant: Tenant, platform: Platform
-) -> None:
+async def test_runner_resumes_session_after_restart_without_duplicates(tenant: Tenant, platform: Platform) -> None:
     assert isinstance(session_of(tenant), Session)
     first = await converse(session_of(tenant), "I like green tea.", "Noted.")
     platform.restart()
@@ -47,12 +45,12 @@ async def test_the_runner_continues_a_session_after_a_restart_and_doubles_nothin
     assert len(list(tenant.client.list(tenant.namespace))) == len(said)
 
 
-def test_the_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
+def test_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
     for output in run_example("openai_agent.py", platform, tmp_path):
         assert "the model was given 3 items, the first: {'content': 'I like green tea.', 'role': 'user'}" in output
 
 
-async def test_every_method_does_what_it_does_in_the_sdks_own_session(tenant: Tenant) -> None:
+async def test_every_method_matches_the_sdk_session(tenant: Tenant) -> None:
     """The same calls of both sessions return the same."""
     call = {"type": "function_call", "call_id": "c1", "name": "find", "arguments": '{"q": "tea"}', "id": "fc1"}
     output = {"type": "function_call_output", "call_id": "c1", "output": "green tea ☕"}
@@ -77,7 +75,7 @@ async def test_every_method_does_what_it_does_in_the_sdks_own_session(tenant: Te
     assert await run(session_of(tenant)) == await run(SQLiteSession("s"))
 
 
-async def test_sessions_and_subjects_are_apart_whatever_is_in_their_names(tenant: Tenant) -> None:
+async def test_sessions_and_subjects_are_isolated_whatever_their_names(tenant: Tenant) -> None:
     names = [("", "a/b"), ("a", "b"), ("", "b"), ("a/b", "c"), ("a", "b/c"), ("", "a%2Fb")]
     for number, (subject, name) in enumerate(names):
         await session_of(tenant, name, subject=subject).add_items([say(str(number))])
@@ -88,20 +86,20 @@ async def test_sessions_and_subjects_are_apart_whatever_is_in_their_names(tenant
     assert tenant.client.erase_subject(tenant.namespace, "a") == 1
 
 
-async def test_a_session_longer_than_its_bound_is_a_session_too(tenant: Tenant) -> None:
+async def test_session_id_over_the_limit_is_supported(tenant: Tenant) -> None:
     session = session_of(tenant, "long " * 100)
     await session.add_items([say("one"), say("two")])
     assert texts(await session.get_items()) == ["one", "two"]
 
 
-async def test_the_limit_of_the_settings_is_the_default(tenant: Tenant) -> None:
+async def test_session_settings_limit_is_the_default(tenant: Tenant) -> None:
     session = session_of(tenant, session_settings=SessionSettings(limit=2))
     await session.add_items([say(str(number)) for number in range(5)])
     assert texts(await session.get_items()) == ["3", "4"]
     assert texts(await session.get_items(4)) == ["1", "2", "3", "4"]
 
 
-async def test_more_items_than_one_call_takes_keep_their_order(tenant: Tenant) -> None:
+async def test_items_over_one_batch_keep_their_order(tenant: Tenant) -> None:
     items = [say(f"{number} " + "x" * 9000) for number in range(700)]
     tenant.client.create_namespace("many", encoder="lexical")
     session = SomaBrainSession("s", tenant.client, "many")
@@ -109,7 +107,7 @@ async def test_more_items_than_one_call_takes_keep_their_order(tenant: Tenant) -
     assert await session.get_items() == items
 
 
-async def test_each_of_many_callers_pops_another_item(tenant: Tenant) -> None:
+async def test_concurrent_pops_return_distinct_items(tenant: Tenant) -> None:
     session = session_of(tenant)
     await session.add_items([say(str(number)) for number in range(6)])
     popped = await asyncio.gather(*(session.pop_item() for _ in range(8)))
@@ -117,7 +115,7 @@ async def test_each_of_many_callers_pops_another_item(tenant: Tenant) -> None:
     assert popped.count(None) == 2
 
 
-async def test_what_was_said_is_searched_and_not_the_syntax(tenant: Tenant) -> None:
+async def test_message_text_is_searched_without_json_syntax(tenant: Tenant) -> None:
     answer = {
         "id": "msg_1",
         "type": "message",
@@ -131,7 +129,7 @@ async def test_what_was_said_is_searched_and_not_the_syntax(tenant: Tenant) -> N
     assert listed == ["-", "The heron stands.", '{"q": "tea"}']
 
 
-async def test_an_item_beyond_the_bound_is_refused_by_name(tenant: Tenant) -> None:
+async def test_item_over_the_limit_is_refused_by_name(tenant: Tenant) -> None:
     with pytest.raises(InvalidArgumentError, match="text"):
         await session_of(tenant).add_items([say("x" * 110_000)])
 
@@ -144,17 +142,17 @@ async def read(client: SyncMemoryClient, namespace: str) -> list[str]:
     return texts(await SomaBrainSession("s", client, namespace).get_items())
 
 
-async def test_tenants_are_apart(make_tenant: MakeTenant) -> None:
+async def test_tenants_are_isolated(make_tenant: MakeTenant) -> None:
     await access.check_tenants(make_tenant, write, read)
 
 
-async def test_a_revoked_token_is_refused(tenant: Tenant, platform: Platform) -> None:
+async def test_revoked_token_is_refused(tenant: Tenant, platform: Platform) -> None:
     await access.check_revoked_token(tenant, platform, write, read)
 
 
-async def test_a_read_only_tenant_reads_alone(tenant: Tenant, platform: Platform) -> None:
+async def test_read_only_tenant_can_only_read(tenant: Tenant, platform: Platform) -> None:
     await access.check_read_only(tenant, platform, write, read)
 
 
-async def test_a_quota_is_kept(make_tenant: MakeTenant, platform: Platform) -> None:
+async def test_quota_is_enforced(make_tenant: MakeTenant, platform: Platform) -> None:
     await access.check_quota(make_tenant, platform, write, read)

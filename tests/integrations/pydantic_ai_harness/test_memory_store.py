@@ -45,15 +45,15 @@ def files(tenant: Tenant) -> dict[str, str]:
     return {memory.key.removeprefix("pydantic-ai:"): json.loads(memory.text)["content"] for memory in listed}
 
 
-def test_the_store_is_of_each_of_the_harness_protocols(store: SomaBrainMemoryStore) -> None:
+def test_store_implements_every_harness_protocol(store: SomaBrainMemoryStore) -> None:
     for protocol in (MemoryStore, MetadataMemoryStore, SearchableMemoryStore):
         assert isinstance(store, protocol)
 
 
-async def test_an_agents_notes_outlive_a_restart_and_are_written_once(
+async def test_agent_notes_survive_restart_and_are_written_once(
     store: SomaBrainMemoryStore, tenant: Tenant, platform: Platform
 ) -> None:
-    """Runs of one agent: a note, one more appended after a restart, and a run that is given both."""
+    """Runs of one agent: a note, one more appended after a restart, and a run that receives both."""
     first = ToolCallPart("write_memory", {"content": "Ada prefers green tea."})
     await run(store, "I like green tea.", first, TextPart("Noted."))
     platform.restart()
@@ -69,12 +69,12 @@ async def test_an_agents_notes_outlive_a_restart_and_are_written_once(
     assert files(tenant).keys() == {"ada/main/MEMORY.md"}
 
 
-def test_the_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
+def test_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
     for output in run_example("pydantic_ai_agent.py", platform, tmp_path):
         assert "found: {'matches': [{'file': 'tea.md', 'snippet': 'Ada prefers green tea." in output
 
 
-async def test_calls_are_answered_as_by_the_harness_own_store(store: SomaBrainMemoryStore) -> None:
+async def test_every_call_matches_the_harness_store(store: SomaBrainMemoryStore) -> None:
     """The same calls, with the versions that each store gave; results are compared without them."""
 
     async def converse(store: Any) -> list[object]:
@@ -142,7 +142,7 @@ async def test_calls_are_answered_as_by_the_harness_own_store(store: SomaBrainMe
     assert got == expected
 
 
-async def test_a_search_is_below_its_prefix_and_within_its_bounds(store: SomaBrainMemoryStore) -> None:
+async def test_search_respects_prefix_and_limits(store: SomaBrainMemoryStore) -> None:
     texts = {
         "ada/tea.md": "Ada prefers green tea in the morning. " + "And so on. " * 50,
         "ada/trains.md": "The trains to Basel leave at nine.",
@@ -165,7 +165,7 @@ async def test_a_search_is_below_its_prefix_and_within_its_bounds(store: SomaBra
     ].snippet == "Ada prefer"
 
 
-async def test_of_writes_at_once_one_is_made_and_the_others_conflict(store: SomaBrainMemoryStore) -> None:
+async def test_one_of_concurrent_writes_succeeds_and_others_conflict(store: SomaBrainMemoryStore) -> None:
     async def write(number: int) -> bool:
         try:
             await store.write("a.md", str(number), expected_version=None)
@@ -178,17 +178,15 @@ async def test_of_writes_at_once_one_is_made_and_the_others_conflict(store: Soma
     assert await content(store, "a.md") == str(made.index(True))
 
 
-async def test_an_operation_at_once_is_made_once(store: SomaBrainMemoryStore, tenant: Tenant) -> None:
-    """Retries of one operation, also at the same time, all succeed, and there is one revision."""
+async def test_concurrent_retries_of_one_operation_apply_once(store: SomaBrainMemoryStore, tenant: Tenant) -> None:
+    """Retries of one operation, also concurrent ones, all succeed, and there is one revision."""
     op = MemoryOperation("op", "f")
     await asyncio.gather(*(store.write("a.md", "text", expected_version=None, operation=op) for _ in range(8)))
     assert tenant.client.get(key_name(tenant.namespace, "pydantic-ai:a.md")).revision == 1
     assert (await store.get_operation(op)).replayed is True  # type: ignore[union-attr]
 
 
-async def test_a_receipt_lost_with_its_process_is_made_up_for_by_the_server(
-    store: SomaBrainMemoryStore, tenant: Tenant
-) -> None:
+async def test_lost_receipt_is_recovered_from_the_server(store: SomaBrainMemoryStore, tenant: Tenant) -> None:
     op = MemoryOperation("op", "f")
     first = await store.write("a.md", "text", expected_version=None, operation=op)
     tenant.client.forget(key_name(tenant.namespace, "pydantic-ai-receipt:op"))
@@ -200,7 +198,7 @@ async def test_a_receipt_lost_with_its_process_is_made_up_for_by_the_server(
     assert (await store.delete("a.md", expected_version=first.version, operation=deleted)).existed
 
 
-async def test_receipts_end_after_a_week(store: SomaBrainMemoryStore, tenant: Tenant) -> None:
+async def test_receipts_expire_after_a_week(store: SomaBrainMemoryStore, tenant: Tenant) -> None:
     await store.write("a.md", "text", expected_version=None, operation=MemoryOperation("op", "f"))
     receipt = tenant.client.get(key_name(tenant.namespace, "pydantic-ai-receipt:op"))
     assert receipt.expire_time is not None
@@ -208,7 +206,7 @@ async def test_receipts_end_after_a_week(store: SomaBrainMemoryStore, tenant: Te
     assert tenant.client.get(key_name(tenant.namespace, "pydantic-ai:a.md")).expire_time is None
 
 
-async def test_a_file_beyond_the_bound_is_refused_by_name(store: SomaBrainMemoryStore) -> None:
+async def test_file_over_the_limit_is_refused_by_name(store: SomaBrainMemoryStore) -> None:
     with pytest.raises(InvalidArgumentError, match="text"):
         await store.write("a.md", "x" * 110_000, expected_version=None)
 
@@ -222,17 +220,17 @@ async def read(client: SyncMemoryClient, namespace: str) -> list[str]:
     return [str(await content(store, path)) for path in await store.list_paths(limit=100)]
 
 
-async def test_tenants_are_apart(make_tenant: MakeTenant) -> None:
+async def test_tenants_are_isolated(make_tenant: MakeTenant) -> None:
     await access.check_tenants(make_tenant, write, read)
 
 
-async def test_a_revoked_token_is_refused(tenant: Tenant, platform: Platform) -> None:
+async def test_revoked_token_is_refused(tenant: Tenant, platform: Platform) -> None:
     await access.check_revoked_token(tenant, platform, write, read)
 
 
-async def test_a_read_only_tenant_reads_alone(tenant: Tenant, platform: Platform) -> None:
+async def test_read_only_tenant_can_only_read(tenant: Tenant, platform: Platform) -> None:
     await access.check_read_only(tenant, platform, write, read)
 
 
-async def test_a_quota_is_kept(make_tenant: MakeTenant, platform: Platform) -> None:
+async def test_quota_is_enforced(make_tenant: MakeTenant, platform: Platform) -> None:
     await access.check_quota(make_tenant, platform, write, read)

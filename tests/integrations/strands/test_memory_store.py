@@ -28,7 +28,7 @@ def say(text: str, role: str = "user") -> Any:
     return {"role": role, "content": [{"text": text}]}
 
 
-def test_agents_add_and_find_after_a_restart_and_nothing_is_doubled(tenant: Tenant, platform: Platform) -> None:
+def test_agents_share_facts_after_restart_without_duplicates(tenant: Tenant, platform: Platform) -> None:
     """A fact that two agents add is one memory; the messages of each run are stored once, in their order."""
     fact, search = "Ada prefers green tea in the morning.", ("search_memory", {"query": "Which tea does Ada prefer?"})
     store = store_of(tenant.client, tenant.namespace)
@@ -42,12 +42,12 @@ def test_agents_add_and_find_after_a_restart_and_nothing_is_doubled(tenant: Tena
     assert contents(tenant)[-2:] == ["What shall I drink?", "Tea."]
 
 
-def test_the_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
+def test_example_runs_twice(platform: Platform, tmp_path: Path) -> None:
     for output in run_example("strands_agent.py", platform, tmp_path):
         assert output.endswith("found: Ada prefers green tea in the morning.\n")
 
 
-async def test_a_manager_takes_the_store_and_its_metadata_comes_back(tenant: Tenant) -> None:
+async def test_memory_manager_accepts_store_and_metadata_round_trips(tenant: Tenant) -> None:
     store = SomaBrainMemoryStore(tenant.client, tenant.namespace, name="notes", description="Notes.")
     manager = MemoryManager(stores=[store], add_tool_config=True)
     await manager.add("The heron stands in the reeds.", {"metadata": {"page": 3, "of": ["birds"]}})
@@ -58,7 +58,7 @@ async def test_a_manager_takes_the_store_and_its_metadata_comes_back(tenant: Ten
     assert entry.metadata["score"] > 0
 
 
-async def test_a_batch_that_is_sent_again_is_stored_once_and_equal_messages_are_kept_apart(tenant: Tenant) -> None:
+async def test_resent_batch_is_stored_once_and_equal_messages_are_distinct(tenant: Tenant) -> None:
     store = SomaBrainMemoryStore(tenant.client, tenant.namespace)
     messages = [
         say("Yes."),
@@ -74,7 +74,7 @@ async def test_a_batch_that_is_sent_again_is_stored_once_and_equal_messages_are_
     assert contents(tenant).count("Yes.") == 2
 
 
-async def test_names_and_subjects_have_memories_of_their_own(tenant: Tenant) -> None:
+async def test_names_and_subjects_have_separate_memories(tenant: Tenant) -> None:
     names = [("", "a/b"), ("a", "b"), ("a/b", ""), ("", "b")]
     for subject, name in names:
         store = SomaBrainMemoryStore(tenant.client, tenant.namespace, name=name, subject=subject)
@@ -85,7 +85,7 @@ async def test_names_and_subjects_have_memories_of_their_own(tenant: Tenant) -> 
     assert tenant.client.erase_subject(tenant.namespace, "a") == 1
 
 
-async def test_a_search_returns_no_more_than_it_should(tenant: Tenant) -> None:
+async def test_search_respects_max_results(tenant: Tenant) -> None:
     store = SomaBrainMemoryStore(tenant.client, tenant.namespace, max_search_results=2)
     for number in range(4):
         await store.add(f"heron number {number}")
@@ -94,13 +94,13 @@ async def test_a_search_returns_no_more_than_it_should(tenant: Tenant) -> None:
     assert await store.search(" ") == []
 
 
-async def test_an_agent_does_not_start_over_a_namespace_that_is_missing(tenant: Tenant) -> None:
+async def test_missing_namespace_fails_agent_initialization(tenant: Tenant) -> None:
     await SomaBrainMemoryStore(tenant.client, tenant.namespace).initialize()
     with pytest.raises(NotFoundError, match="missing"):
         await SomaBrainMemoryStore(tenant.client, "missing").initialize()
 
 
-async def test_a_text_beyond_the_bound_is_refused_by_name(tenant: Tenant) -> None:
+async def test_text_over_the_limit_is_refused_by_name(tenant: Tenant) -> None:
     with pytest.raises(InvalidArgumentError, match="text"):
         await SomaBrainMemoryStore(tenant.client, tenant.namespace).add("x" * 110_000)
 
@@ -113,17 +113,17 @@ async def read(client: SyncMemoryClient, namespace: str) -> list[str]:
     return [entry.content for entry in await SomaBrainMemoryStore(client, namespace).search("heron")]
 
 
-async def test_tenants_are_apart(make_tenant: MakeTenant) -> None:
+async def test_tenants_are_isolated(make_tenant: MakeTenant) -> None:
     await access.check_tenants(make_tenant, write, read)
 
 
-async def test_a_revoked_token_is_refused(tenant: Tenant, platform: Platform) -> None:
+async def test_revoked_token_is_refused(tenant: Tenant, platform: Platform) -> None:
     await access.check_revoked_token(tenant, platform, write, read)
 
 
-async def test_a_read_only_tenant_reads_alone(tenant: Tenant, platform: Platform) -> None:
+async def test_read_only_tenant_can_only_read(tenant: Tenant, platform: Platform) -> None:
     await access.check_read_only(tenant, platform, write, read)
 
 
-async def test_a_quota_is_kept(make_tenant: MakeTenant, platform: Platform) -> None:
+async def test_quota_is_enforced(make_tenant: MakeTenant, platform: Platform) -> None:
     await access.check_quota(make_tenant, platform, write, read)
