@@ -77,7 +77,7 @@ def answers(kubectl: Kubectl, namespace: str, pod: str, path: str) -> tuple[int,
 async def test_image_is_ready_only_after_migrations(
     kubectl: Kubectl, namespace: str, database: Database, own_database: str, measured: Measured
 ) -> None:
-    """On an empty database `serve` is not ready and says why; the entry point migrates it, and both serve."""
+    """On an empty database `serve` is not ready and gives the reason; the entry point migrates it, and both serve."""
     await asyncio.to_thread(kubectl.apply, namespace, pod("server", ["serve"]))
     server, alone = (partial(answers, kubectl, namespace, name) for name in ("server", "alone"))
     code, words = await eventually(

@@ -1,4 +1,4 @@
-"""Several operators, one with stalled watches, and one for some namespaces only: which of them writes, and what."""
+"""Several operators, one with stalled watches, and one for some namespaces only: the writes of each."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ async def test_operator_with_frozen_watches_is_restarted(frozen: OperatorPod, ku
 async def test_operator_rights_are_minimal_and_sufficient(release: Release, served: Brain) -> None:
     """Each write of the operator is granted explicitly: no right is for all verbs or all kinds.
 
-    Secrets are read by name, and their metadata is watched, for which Kubernetes knows no smaller right.
+    Secrets are read by name, and their metadata is watched, for which Kubernetes has no smaller right.
     """
     await asyncio.to_thread(release.settle)  # the one that was frozen may still be starting
     await served.edited_by_hand()
@@ -157,7 +157,7 @@ async def test_deleted_watched_namespace_does_not_block_others(
 ) -> None:
     """With the first of watchNamespaces deleted, edits in the other are reverted, also by an operator that starts then.
 
-    Its health says which namespace it may not watch.
+    Its health names the namespace that it may not watch.
     """
     await asyncio.to_thread(release.upgrade, f"watchNamespaces={{{another_namespace},{served.namespace}}}")
     await served.edited_by_hand()

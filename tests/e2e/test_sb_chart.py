@@ -17,7 +17,7 @@ def helm(kubectl: Kubectl, namespace: str, *words: str) -> None:
 async def test_sb_chart_installs_upgrades_rolls_back_and_uninstalls(
     kubectl: Kubectl, own_database: str, namespace: str
 ) -> None:
-    """The chart migrates, passes `helm test`, keeps memories through upgrade and rollback, and uninstalls fully."""
+    """The chart migrates, passes `helm test`, preserves memories through upgrade and rollback, and uninstalls fully."""
     waiting = ("--wait", "--wait-for-jobs", "--timeout", "4m")
     helm(kubectl, namespace, "install", NAME, "helm/charts/sb", *waiting)
     helm(kubectl, namespace, "test", NAME)

@@ -1,4 +1,4 @@
-"""An autoscaler takes over the number of pods, and returns it."""
+"""An autoscaler takes over `replicas`, and returns it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real servers for the adapters, once for all tests of an environment; each test has a tenant of its own."""
+"""Real servers for the adapters, once for all tests of an environment; each test has a separate tenant."""
 
 from __future__ import annotations
 

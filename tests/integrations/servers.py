@@ -1,8 +1,8 @@
 """Real servers for the adapters' tests, run by the development environment: `python -m tests.integrations.servers`.
 
-The frameworks conflict with the service and with each other, so their tests run in environments of their own and reach
+The frameworks conflict with the service and with each other, so their tests run in separate environments and reach
 these servers by their ports. Commands come as lines of JSON on standard input, and each is answered by a line:
-`{"command": "revoke", ...}` gives `{"result": ...}`; the first line is the answer to none and says that all are ready.
+`{"command": "revoke", ...}` gives `{"result": ...}`; the first line answers no command and reports that all are ready.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def test_operator_upgrade_and_rollback_keep_the_service_ready(kubectl: Kubectl) 
 
 
 def test_documented_uninstall_leaves_only_volumes_and_password(kubectl: Kubectl) -> None:
-    """After the uninstall only what the page names is left: the database's claims and its password."""
+    """After the uninstall only the objects named by the page are left: the database's claims and its password."""
     uninstall = next(block for block in commands("operations.md") if "helm uninstall" in block)
     follow(kubectl, uninstall)
     kinds = "deployments,statefulsets,jobs,services,configmaps,serviceaccounts,secrets,roles,rolebindings,leases"

@@ -84,11 +84,11 @@ class Brain:
         return (await eventually(self.conditions, matches, what, timeout_s))[kind]
 
     async def ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Wait until it serves what its spec asks for."""
+        """Wait until it serves as its spec requires."""
         await self.until("Ready", "True", timeout_s=timeout_s)
 
     async def edited_by_hand(self) -> None:
-        """Change a label of its Service by hand, and wait until the operator has corrected it."""
+        """Manually change a label of its Service, and wait until the operator has corrected it."""
         of, label = ("service", f"{self.name}-grpc"), "app.kubernetes.io/part-of"
         words = ("label", *of, "-n", self.namespace, f"{label}=mine", "--overwrite")
         await asyncio.to_thread(self.kubectl, *words)

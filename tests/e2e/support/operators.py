@@ -1,4 +1,4 @@
-"""The operator's release with other values for a while, and what each of its pods reports."""
+"""The operator's release with other values for a while, and the report of each of its pods."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OperatorPod:
     name: str
 
     def now(self) -> Object:
-        """Return the pod as it is now."""
+        """Return the current pod."""
         return self.kubectl.get(OPERATOR, "pod", self.name)
 
     def restarts(self) -> int:
@@ -33,7 +33,7 @@ class OperatorPod:
         return sum(each["restartCount"] for each in self.now()["status"]["containerStatuses"])
 
     def health(self) -> Object:
-        """Return what it reports in /healthz."""
+        """Return its report in /healthz."""
         where = f"/api/v1/namespaces/{OPERATOR}/pods/{self.name}:8080/proxy/healthz"
         report: Object = json.loads(self.kubectl("get", "--raw", where))
         return report
@@ -108,7 +108,7 @@ class Right(NamedTuple):
 
 
 def rights(kubectl: Kubectl, namespace: str) -> set[Right]:
-    """Return what the operator may do in a namespace, apart from its Lease and from what every account may do."""
+    """Return the operator's rights in a namespace, apart from its Lease and from the rights of every account."""
     ours, anyone = (_rights(kubectl, namespace, account) for account in (f"{OPERATOR}:{CHART}", f"{OPERATOR}:default"))
     return {right for right in ours - anyone if right.resource != "leases"}
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL of a test's own, whose superuser logs in over the network, as those of operators and providers do."""
+"""A PostgreSQL for one test, whose superuser logs in over the network, as those of operators and providers do."""
 
 from __future__ import annotations
 

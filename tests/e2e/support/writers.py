@@ -31,7 +31,7 @@ class WriteLog:
                 await self.changed.wait()
 
     async def missing(self, client: MemoryClient, namespace: str) -> list[str]:
-        """Return the acknowledged memories that are not there byte for byte."""
+        """Return the acknowledged memories that cannot be read byte for byte."""
         stored = {memory.name: memory.text async for memory in client.list(namespace, page_size=1000)}
         return [name for name, text in self.acknowledged.items() if stored.get(name) != text]
 

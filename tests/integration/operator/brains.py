@@ -42,7 +42,7 @@ class Brain:
                         self.namespace)  # fmt: skip
 
     def provision(self, **provision: str) -> None:
-        """Create the resource with a database that is made by the administrator of the Secret `admin`."""
+        """Create the resource with a database provisioned by the administrator of the Secret `admin`."""
         spec = {"database": {"provision": {"adminSecretRef": {"name": "admin"}, **provision}}}
         manifest = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "metadata": {"name": NAME}}
         self.api.create({**manifest, "spec": spec}, self.namespace)
@@ -172,7 +172,7 @@ class ControllerStub:
         self._job(job, {"failed": 1, "conditions": [target, failed]})
 
     def refuse_pod(self, job: Object, message: str) -> None:
-        """As the Job controller: the API server refuses the Job's pod, which only an event says."""
+        """As the Job controller: the API server refuses the Job's pod, which only an event reports."""
         self._job(job, {"ready": 0})
         involved = {
             "apiVersion": "batch/v1",

@@ -34,7 +34,7 @@ def rendered(*settings: str) -> list[Object]:
 
 
 def install(verbs: Api) -> None:
-    """Install what the chart holds, and wait until the API server knows the kind."""
+    """Install the chart, and wait until the API server serves the kind."""
     verbs.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
     for manifest in rendered():
         verbs.create(manifest, namespace_of(manifest))
@@ -47,7 +47,7 @@ def namespace_of(manifest: Object) -> str | None:
 
 
 def wait_for_kind(verbs: Api) -> None:
-    """Wait until the API server knows SomaBrains."""
+    """Wait until the API server serves SomaBrains."""
     eventually(
         lambda: established(verbs.get("CustomResourceDefinition", "somabrains.somabrain.io")),
         lambda status: status == "True",
@@ -77,7 +77,7 @@ def token_of(api: Api, *flags: str) -> str:
 
 
 def account_of(api: Api, folder: Path, *flags: str) -> Path:
-    """Write a kubeconfig of the chart's service account, with a token of its own."""
+    """Write a kubeconfig of the chart's service account, with a separate token."""
     token = token_of(api, *flags)
     cluster = {"server": api.server.url, "certificate-authority": str(api.server.ca_file)}
     config = {

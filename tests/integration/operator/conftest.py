@@ -37,7 +37,7 @@ def account(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def running(account: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    """The operator, for all tests that do not need one of their own."""
+    """The operator, for all tests that do not need a separate one."""
     with operator(account, tmp_path_factory.mktemp("operator") / "log") as started:
         started.wait_until_started()
         yield started

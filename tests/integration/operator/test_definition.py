@@ -190,7 +190,7 @@ def kubectl(api: Api, *words: str, stdin: str = "") -> subprocess.CompletedProce
 
 
 def test_kubectl_apply_rejects_unknown_field(quiet: Brain) -> None:
-    """An unknown field is refused: kubectl asks for strict validation by itself."""
+    """An unknown field is refused: kubectl requests strict validation by default."""
     text = """
 apiVersion: somabrain.io/v1alpha1
 kind: SomaBrain
@@ -206,7 +206,7 @@ spec:
 
 
 def test_quickstart_example_is_accepted(quiet: Brain) -> None:
-    """The quickstart example is valid as it is."""
+    """The quickstart example is valid without changes."""
     done = kubectl(
         quiet.api,
         "apply",

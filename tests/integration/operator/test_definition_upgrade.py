@@ -1,4 +1,4 @@
-"""Stored resources outlast an upgrade of the definition and a reinstallation of the operator, and go on serving."""
+"""Stored resources outlast an upgrade of the definition and a reinstallation of the operator, without an outage."""
 
 from __future__ import annotations
 
@@ -135,8 +135,8 @@ def former_definition() -> Object:
 def test_deprecated_field_names_keep_their_meaning(api: Api, tmp_path: Path, former_definition: Object) -> None:
     """A resource that was applied to the previous definition is not rewritten, and keeps its meaning when rendered.
 
-    A default that the previous one filled in gives way to a field under its present name, and a value that was given is
-    in its way.
+    A default that the previous one filled in gives way to a field under its present name, while an explicit value
+    conflicts with it.
     """
     manifests = rendered()
     (definition,) = (each for each in manifests if each["kind"] == DEFINITION)

@@ -1,4 +1,4 @@
-"""A downgrade is refused, while the newer version goes on serving, until the annotation allows it."""
+"""A downgrade is refused, while the newer version continues to serve, until the annotation allows it."""
 
 from __future__ import annotations
 

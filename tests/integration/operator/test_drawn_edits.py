@@ -1,7 +1,7 @@
-"""Random edits by hand: each is put back, or named in a condition, and never stands in the way of the resource.
+"""Random manual edits: each is reverted, or named in a condition, and never blocks the resource.
 
 hypothesis takes the live children and the API server's own schema of them, and changes, removes, empties, adds, moves
-and swaps parts anywhere. What the API server accepts has to be gone within seconds.
+and swaps parts anywhere. An edit that the API server accepts must be reverted within seconds.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Path = tuple[str | int, ...]
 
 
 def body(manifest: Object) -> Any:
-    """Return what an edit may not change: all but metadata, status and what others may set."""
+    """Return the fields that an edit may not change: all but metadata, status and fields that others may set."""
     tree = {field: value for field, value in manifest.items() if field not in ("metadata", "status", "apiVersion")}
     if manifest["kind"] == "Deployment":
         tree = copy.deepcopy(tree)
@@ -197,7 +197,7 @@ def test_random_edit_is_reverted_or_reported_in_condition(
 
 
 class RandomEdits:
-    """A SomaBrain that is edited by hand."""
+    """A SomaBrain that is edited manually."""
 
     def __init__(self, brain: Brain, schema: Schema) -> None:
         self._brain = brain
@@ -208,12 +208,12 @@ class RandomEdits:
         self.named = 0
 
     def draw(self, draw: Any) -> tuple[str, str, list[Object]]:
-        """Draw an edit of a child as it was at first: what is drawn may not depend on the server."""
+        """Draw an edit of the original child: the draw may not depend on the server."""
         kind, component = draw(st.sampled_from(WEIGHTED))
         return kind, component, draw_edit(draw, kind, self._children[kind, component], self._schema)
 
     def edit(self, kind: str, component: str, patch: list[Object]) -> None:
-        """Edit a child, and wait until the edit is put back and the next edit of the resource is applied."""
+        """Edit a child, and wait until the edit is reverted and the next edit of the resource is applied."""
         before = self._brain.child(kind, component)
         try:
             after = self._brain.api.patch(kind, f"{NAME}-{component}", self._brain.namespace, patch)

@@ -17,7 +17,7 @@ def list_events(brain: Brain) -> list[tuple[str, str, str]]:
 
 
 def test_each_transition_emits_one_event(served: Brain, controller_stub: ControllerStub, running: Operator) -> None:
-    """Serving, failing and serving again are one event each, with the condition's message; at rest nothing is sent."""
+    """Serving, failing and serving again are one event each, with the condition's message; none otherwise."""
     conditions = served.conditions()
     ready = (conditions["Ready"]["reason"], conditions["Ready"]["message"])
     first = [("Normal", *ready)]  # Available says the same, and the migration of a new resource is the Job's to tell

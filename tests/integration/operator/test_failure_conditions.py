@@ -240,7 +240,7 @@ def test_admission_webhook_failure_is_in_the_status(brain: Brain) -> None:
 def test_foreign_service_with_same_name_is_not_adopted(brain: Brain) -> None:
     """A Service that does not belong to the resource is left unchanged, and the status names it.
 
-    Nothing is created beside it. Once it is deleted the resource goes on by itself.
+    Nothing is created beside it. Once it is deleted the resource continues without intervention.
     """
     theirs = {
         "apiVersion": "v1",
@@ -278,9 +278,9 @@ def test_recreated_resource_waits_for_deletion_of_old_children(served: Brain) ->
 
 
 def test_recreated_resource_adopts_orphaned_children(served: Brain, controller_stub: ControllerStub) -> None:
-    """After `kubectl delete --cascade=orphan` a re-created resource adopts the children, and its pods go on serving.
+    """After `kubectl delete --cascade=orphan` a re-created resource adopts the children without an outage.
 
-    What serves stays as it is until the migration has run once more.
+    The Deployment is unchanged until the migration has run again.
     """
     before = served.deployment()
     served.api.delete("SomaBrain", NAME, served.namespace)
@@ -329,7 +329,7 @@ def test_forged_last_applied_record_is_not_applied_to_new_resource(
 
 
 def test_paused_resource_reports_drift_without_reverting_it(served: Brain, controller_stub: ControllerStub) -> None:
-    """While paused, drift stays and is in the status; afterwards it is put back."""
+    """While paused, drift stays and is in the status; afterwards it is reverted."""
     served.apply(paused=True)
     served.until("Paused", "True")
     assert served.until("Ready", "True")

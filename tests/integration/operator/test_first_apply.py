@@ -10,7 +10,7 @@ from tests.support.waiting import eventually
 
 
 def test_first_apply_runs_migration_then_deployment_then_ready(brain: Brain, controller_stub: ControllerStub) -> None:
-    """Base objects and the Job come first, the Deployment after the Job, and Ready when the pods are ready."""
+    """Base objects and the Job are created first, the Deployment after the Job, and Ready follows the pods."""
     brain.apply()
     job = brain.job()
     assert {"app.kubernetes.io/instance": NAME}.items() <= job["metadata"]["labels"].items()

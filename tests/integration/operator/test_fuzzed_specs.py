@@ -2,7 +2,7 @@
 
 hypothesis takes a complete spec and changes, adds and removes parts of it anywhere. The result goes through the real
 API server to the running operator: it is refused with a message that names the field, or gets a status of its newest
-generation; and the operator goes on with other resources.
+generation; and the operator continues with other resources.
 """
 
 from __future__ import annotations

@@ -64,5 +64,5 @@ def test_kubectl_get_and_describe_show_failed_migration(brain: Brain, controller
 
 
 def test_kubectl_explain_describes_every_field(served: Brain) -> None:
-    """`kubectl explain` knows the resource by its short name."""
+    """`kubectl explain` describes the resource by its short name."""
     assert "never past its" in kubectl_output(served, "explain", "sb.spec.auth.cacheSeconds")

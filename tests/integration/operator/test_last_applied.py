@@ -16,7 +16,7 @@ EVIL = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "val
 
 @pytest.fixture(params=["a migration that failed", "a Secret that is gone", "a downgrade that is refused"])
 def blocked(brain: Brain, controller_stub: ControllerStub, request: pytest.FixtureRequest) -> Brain:
-    """A SomaBrain that serves 0.2.0, and whose newest spec is held back."""
+    """A SomaBrain that serves 0.2.0, and whose newest spec is halted."""
     brain.apply(version="0.2.0")
     controller_stub.serve()
     if request.param == "a migration that failed":
@@ -43,7 +43,7 @@ def test_edit_is_reverted_to_last_applied_spec(blocked: Brain) -> None:
     ("kind", "component"), [("Deployment", "server"), ("ConfigMap", "config"), ("Service", "headless")]
 )
 def test_deleted_child_is_recreated_from_last_applied(blocked: Brain, kind: str, component: str) -> None:
-    """A deleted child is created again as it was."""
+    """A deleted child is created again unchanged."""
     field = "data" if kind == "ConfigMap" else "spec"
     before = blocked.child(kind, component)[field]
     blocked.api.delete(kind, f"{NAME}-{component}", blocked.namespace)

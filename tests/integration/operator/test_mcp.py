@@ -127,7 +127,7 @@ def test_mcp_missing_client_secret_is_reported_and_rotation_rolls_nothing(
 
 
 def test_mcp_example_is_accepted_and_deployed(brain: Brain, controller_stub: ControllerStub) -> None:
-    """examples/mcp.yaml is stored as it is and leads to an MCP server, with its Secret."""
+    """examples/mcp.yaml is stored unchanged and leads to an MCP server, with its Secret."""
     example = yaml.safe_load(Path("examples/mcp.yaml").read_text(encoding="utf-8"))
     brain.secret("mcp-client", **{"client-id": "mcp", "client-secret": "swordfish"})
     brain.apply(**example["spec"])

@@ -51,7 +51,7 @@ def test_deployment_image_changes_only_after_migration(served: Brain, controller
 def test_migration_backoff_is_skipped_by_annotation_not_job_deletion(
     brain: Brain, controller_stub: ControllerStub
 ) -> None:
-    """The second attempt waits ten seconds although the Job was deleted, unless the annotation asks for it."""
+    """The second attempt waits ten seconds although the Job was deleted, unless the annotation requests it."""
     brain.apply()
     controller_stub.fail_migration("no such role")
     brain.until("Migrated", "False", "Attempt 1 failed: no such role")
@@ -111,7 +111,7 @@ def test_past_quota_refusal_is_not_reported(brain: Brain, controller_stub: Contr
 def test_job_deadline_is_reported_instead_of_earlier_quota_refusal(
     brain: Brain, controller_stub: ControllerStub
 ) -> None:
-    """After a refusal the Job got a pod and reached its deadline: its error is the deadline, though the pod is gone."""
+    """After a refusal the Job got a pod and reached its deadline: its error is the deadline, even without the pod."""
     brain.apply()
     job = brain.job()
     controller_stub.refuse_pod(job, "is forbidden: exceeded quota: small")

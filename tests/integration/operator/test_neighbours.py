@@ -1,5 +1,5 @@
 """Examples with External Secrets, cert-manager and the Gateway API are valid for the definitions of these projects, and
-fit what the operator needs and makes. Their controllers do not run: a test does what they would do."""
+fit the operator's inputs and outputs. Their controllers do not run: a test does their work."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def example(path: str) -> str:
 
 
 def test_external_secrets_example_creates_the_expected_secrets(api: Api) -> None:
-    """The resource waits for the Secrets that both ExternalSecrets describe, and goes on when they exist."""
+    """The resource waits for the Secrets that both ExternalSecrets describe, and continues when they exist."""
     manifests = apply(api, example("external-secrets/database.yaml"), "external")
     brain = Brain(api, "external")
     brain.until("ReferencesResolved", "False", "is not in namespace external")

@@ -50,7 +50,7 @@ def deciding(data: Mapping[str, str], folder: Path) -> Iterator[str]:
 
 
 def decision(url: str, tenant: str) -> dict[str, Any]:
-    """Return what is decided about a write of a tenant."""
+    """Return the decision about a write of a tenant."""
     method = "/somabrain.memory.v1.MemoryService/Remember"
     body = {"input": {"subject": "agent", "tenant": tenant, "scopes": None, "method": method, "namespace": "notes"}}
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
@@ -68,7 +68,7 @@ def decision(url: str, tenant: str) -> dict[str, Any]:
     ids=["example", "default policy"],
 )
 def test_opa_rules_read_configmap_data(data: Mapping[str, str], reason: str, tmp_path: Path) -> None:
-    """A tenant that the data names may not write, and the decision says why; another one may."""
+    """A tenant that the data names may not write, and the decision gives the reason; another one may."""
     with deciding(data, tmp_path) as url:
         assert decision(url, "archive")["reasons"] == [reason]
         assert decision(url, "archive")["allow"] is False

@@ -51,7 +51,7 @@ def test_operator_exits_cleanly_and_restart_writes_nothing(apart: Api, tmp_path:
 
 
 def test_restart_during_reconcile_creates_only_missing_objects(apart: Api, tmp_path: Path) -> None:
-    """A stopped operator finishes what is under way, and the next one creates only what is missing, nothing twice."""
+    """A stopped operator finishes work in progress, and the next one creates only missing objects, none twice."""
     install(apart)
     account = account_of(apart, tmp_path)
     brain = Brain(apart, "demo")
@@ -110,9 +110,9 @@ def test_missing_crd_is_reported_and_awaited(apart: Api, tmp_path: Path) -> None
 
 
 def test_operator_survives_crd_deletion_and_recreation(apart: Api, tmp_path: Path) -> None:
-    """While the CustomResourceDefinition is deleted the operator is not healthy and says why; afterwards it goes on.
+    """While the CustomResourceDefinition is missing the operator is unhealthy with the reason; afterwards it continues.
 
-    It is the same process, and nothing of it is a traceback.
+    It is the same process, and it logs no traceback.
     """
     install(apart)
     (definition,) = (each for each in rendered() if each["kind"] == "CustomResourceDefinition")

@@ -99,7 +99,7 @@ def test_own_database_cannot_change_to_provisioned_one(made: Brain) -> None:
 
 
 def finalizers(brain: Brain) -> list[str]:
-    """Return the finalizers of the resource; KeyError if it is gone."""
+    """Return the finalizers of the resource; KeyError if it is deleted."""
     return list(brain.resource()["metadata"].get("finalizers", ()))
 
 
@@ -115,7 +115,7 @@ def test_finalizer_follows_deletion_policy(made: Brain) -> None:
 
 
 def dropping(brain: Brain) -> Object:
-    """Have a database made, delete the resource, and return the Job that drops the database."""
+    """Have a database provisioned, delete the resource, and return the Job that drops the database."""
     brain.provision(deletionPolicy="Delete")
     ControllerStub(brain).complete(brain.job_named("-provision-"))
     brain.until("Provisioned", "True")

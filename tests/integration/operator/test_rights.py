@@ -1,4 +1,4 @@
-"""The chart grants what the operator does and nothing more, counted from the API server's audit log."""
+"""The chart grants exactly the rights that the operator uses, counted from the API server's audit log."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def api() -> Iterator[Api]:
 
 
 def granted(manifests: list[Object]) -> set[Right]:
-    """Return what the roles of the chart allow."""
+    """Return the rights that the roles of the chart allow."""
     return {
         Right(group, resource, verb)
         for role in manifests
@@ -137,7 +137,7 @@ def exercise(api: Api) -> None:
 
 
 def exercise_provisioning(api: Api, *, finalizers: bool) -> None:
-    """Have a database made, and dropped if the operator may add finalizers."""
+    """Have a database provisioned, and dropped if the operator may add finalizers."""
     brain = Brain(api, NAMESPACE)
     controllers = ControllerStub(brain)
     api.delete("SomaBrain", NAME, NAMESPACE)

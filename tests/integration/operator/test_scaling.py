@@ -1,4 +1,4 @@
-"""Autoscaling takes over the number of pods without losing one; a NetworkPolicy restricts who may connect."""
+"""Autoscaling takes over `replicas` without losing a pod; a NetworkPolicy restricts connections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def scaled(brain: Brain, controller_stub: ControllerStub) -> Brain:
 
 
 def replicas_owners(brain: Brain) -> list[str]:
-    """Return who owns `replicas` of the Deployment."""
+    """Return the field managers of `replicas` of the Deployment."""
     fields = brain.deployment()["metadata"]["managedFields"]
     return [each["manager"] for each in fields if "f:replicas" in each.get("fieldsV1", {}).get("f:spec", {})]
 
@@ -95,7 +95,7 @@ def test_replica_ownership_returns_when_autoscaling_is_removed(scaled: Brain, co
 
 
 def test_autoscaled_deployment_at_zero_returns_to_minimum(scaled: Brain, controller_stub: ControllerStub) -> None:
-    """A Deployment scaled to 0 by hand, from which it would never scale again, is put back to the minimum."""
+    """A Deployment manually scaled to 0, from which it would never scale again, is reset to the minimum."""
     controller_stub.scale(0)
     eventually(lambda: scaled.deployment()["spec"]["replicas"], lambda number: number == 2, "2 replicas")
 

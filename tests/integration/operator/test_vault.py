@@ -31,7 +31,7 @@ def store() -> Iterator[Vault]:
 
 @pytest.fixture
 def vault_brain(store: Vault, brain: Brain) -> Brain:
-    """A namespace whose pods may read secret/data/brain, as the example asks for."""
+    """A namespace whose pods may read secret/data/brain, as the example requires."""
     if "kubernetes/" not in store.call("GET", "sys/auth"):
         store.call("POST", "sys/auth/kubernetes", {"type": "kubernetes"})
         store.call("POST", "sys/mounts/old", {"type": "kv", "options": {"version": "1"}})

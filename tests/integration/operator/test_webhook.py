@@ -31,13 +31,13 @@ def test_permanent_webhook_change_can_be_accepted_in_spec(
 ) -> None:
     """The condition names the recurring change of the webhook, and the entry of the spec that accepts it.
 
-    With that entry the resource is well and the child stays as the webhook writes it; other edits are still reverted.
+    With that entry the resource is Ready and the child stays as the webhook writes it; other edits are still reverted.
     """
     (field,) = other
     before = served.child(kind, component)["spec"].get(field)
 
     def touch() -> Object:
-        """Write the child, which the webhook changes as soon as the API server knows it."""
+        """Write the child, which the webhook changes as soon as the API server has the webhook."""
         label = {"metadata": {"labels": {"touched": str(time.time_ns())}}}
         served.api.patch(kind, f"{NAME}-{component}", served.namespace, label)
         time.sleep(1)

@@ -27,7 +27,7 @@ def folder(own_folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres(database_server: EmbeddedDatabase) -> Iterator[Clone]:
-    """A migrated database, for all tests here: each has tenants of its own."""
+    """A migrated database, for all tests here: each has separate tenants."""
     yield from make_clone(database_server, DATABASE)
 
 
@@ -71,7 +71,7 @@ def brain(folder: Path, settings: dict[str, object]) -> Iterator[ServiceProcess]
 
 @pytest.fixture
 def connect(brain: ServiceProcess, idp: Issuer) -> Connect:
-    """Make a client of a tenant; it does not retry, so a test sees each answer."""
+    """Create a client of a tenant; it does not retry, so a test gets each response."""
 
     def make(tenant: str = "a", **options: object) -> MemoryClient:
         chosen: dict[str, object] = {"token": idp.token(tenant), "retry": RetryPolicy(max_attempts=1), **options}

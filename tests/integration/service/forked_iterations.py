@@ -1,6 +1,6 @@
 """A program whose blocking client iterates when it forks, for a test: python -m ... ADDRESS TOKEN.
 
-It is a process of its own, without gRPC's handlers of forks: these crash some forked processes of a connected client
+It is a separate process, without gRPC's handlers of forks: these crash some forked processes of a connected client
 before any Python code runs in them.
 """
 

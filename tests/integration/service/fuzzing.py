@@ -1,4 +1,4 @@
-"""Requests made from the contract's descriptors: every field, values at and past their bounds."""
+"""Requests generated from the contract's descriptors: every field, values at and past their bounds."""
 
 from __future__ import annotations
 

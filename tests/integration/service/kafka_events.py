@@ -39,7 +39,7 @@ def read_events(bootstrap: str, topic: str) -> list[Event]:
 
 
 def wait_for_events(bootstrap: str, topic: str, enough: Callable[[list[Event]], bool]) -> list[Event]:
-    """Wait until Kafka has enough events. After a restart it may not know its leaders yet."""
+    """Wait until Kafka has enough events. After a restart it may not have its leaders yet."""
     ends_at = time.monotonic() + WAIT_S
     while True:
         error = ""

@@ -1,4 +1,4 @@
-"""The MCP server over HTTP as its pod runs it: a process of its own, found by the ports that it logs."""
+"""The MCP server over HTTP as its pod runs it: a separate process, found by the ports that it logs."""
 
 from __future__ import annotations
 

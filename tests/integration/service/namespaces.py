@@ -1,4 +1,4 @@
-"""Namespaces of a test's own."""
+"""Namespaces for one test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A migrated PostgreSQL in a process of its own, so that a test can kill and restart it.
+"""A migrated PostgreSQL in a separate process, so that a test can kill and restart it.
 
 As a program: `python -m tests.integration.service.postgres FOLDER` prints the DSN of the app role once it serves, and
 ends when its standard input does.
@@ -38,7 +38,7 @@ class Postgres:
         return dsn
 
     def kill(self) -> None:
-        """Kill it with SIGKILL, and the process that started it as well; its back-ends end when they notice."""
+        """Kill it with SIGKILL, and the process that started it as well; its backends exit when they detect it."""
         postmaster = int((self._folder / "postmaster.pid").read_text().splitlines()[0])
         os.kill(postmaster, signal.SIGKILL)
         self._end(kill=True)

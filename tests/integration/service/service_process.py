@@ -1,4 +1,4 @@
-"""The service as its image runs it: a process of its own, found by the ports it logs."""
+"""The service as its image runs it: a separate process, found by the ports it logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A standby of a test's own PostgreSQL: a copy that follows the primary's WAL, as providers set them up."""
+"""A standby of a PostgreSQL for one test: a copy that follows the primary's WAL, as providers set them up."""
 
 from __future__ import annotations
 

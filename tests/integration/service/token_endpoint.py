@@ -1,4 +1,4 @@
-"""A token endpoint on loopback, which answers what a test gives it."""
+"""A token endpoint on loopback, which returns the answers of a test."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ class Brain:
         return memories
 
     async def namespace(self) -> Namespace:
-        """The namespace as it is now."""
+        """The current namespace."""
         async with self.services.store.snapshot(self.tenant, self.parent, self.services.clock()) as reading:
             return reading.namespace
 

@@ -29,7 +29,7 @@ ADMINISTRATOR = "cloud admin"
 
 
 def run_bootstrap(server: EmbeddedDatabase, dsn: str, password: str) -> subprocess.CompletedProcess[str]:
-    """Run the file as the comment at its beginning says."""
+    """Run the file by the command in its first comment."""
     values = {**NAMES, "ON_ERROR_STOP": "1"} | {f"{role}_password": password for role in ("owner", "app", "worker")}
     return subprocess.run(
         [

@@ -1,7 +1,7 @@
 """With row security off, a tenant neither reads nor writes another's rows, since every statement names its tenant.
 
-The other tenant is a twin: its rows have the same namespace numbers, names, memory ids, request ids and sessions, so a
-statement that does not name its tenant would read or write them too.
+The other tenant is a duplicate: its rows have the same namespace numbers, names, memory ids, request ids and sessions, so
+a statement that does not name its tenant would read or write them too.
 """
 
 from __future__ import annotations

@@ -238,7 +238,7 @@ async def test_race_rename_against_get(words: Brain) -> None:
 
 
 async def test_race_renames_to_one_key(words: Brain) -> None:
-    """Of many memories renamed to one key, one gets it and the others keep theirs."""
+    """Of many memories renamed to one key, one gets it and the others retain theirs."""
     stored = await words.remember_all(*(RememberItem(MemoryDraft("bees", key=f"k{n}")) for n in range(WRITERS)))
     results = await outcomes(*(words.update(memory, key="one") for memory in stored))
     refused = [result for result in results if isinstance(result, AlreadyExists)]

@@ -61,7 +61,7 @@ async def a_summer(brain: Brain, days: int = 60, sessions: int = 3) -> list[Memo
 
 
 def by_hand(memories: Sequence[Memory], query: str) -> list[tuple[float, str]]:
-    """Score every memory by the formulas of docs/recall.md, by words alone and without limits."""
+    """Score every memory by the formulas of docs/recall.md, lexically and without limits."""
     documents = [ENGLISH.terms(memory.text) for memory in memories]
     terms = sorted(ENGLISH.terms(query))
     weights = bm25.idf(len(documents), [sum(term in document for document in documents) for term in terms])

@@ -146,7 +146,7 @@ async def test_pgvector_may_be_in_its_own_schema(moved: Clone, minilm: OnnxEncod
 
 
 async def test_unusable_pgvector_schema_is_reported_with_remedy(moved: Clone) -> None:
-    """Migration and service say which role may not use pgvector's schema, and what to run."""
+    """Migration and service name the role that may not use pgvector's schema, and what to run."""
     remedy = 'GRANT USAGE ON SCHEMA "Extensions" TO '
     with pytest.raises(OwnerFailed, match=f"{remedy}somabrain_app, somabrain_owner, somabrain_worker"):
         migrate(moved.owner_dsn, DatabaseSettings(), silent)

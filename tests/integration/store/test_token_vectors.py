@@ -138,7 +138,7 @@ async def test_subject_is_the_speaker_where_the_text_names_none(brain: Brain) ->
 
 
 async def test_long_text_is_compared_by_its_first_word_pieces(brain: Brain, database: Clone) -> None:
-    """The breakdown says that a text was cut, and its row has as many bytes as pieces have vectors."""
+    """The breakdown reports that a text was truncated, and its row has as many bytes as pieces have vectors."""
     await brain.remember("bee " * 400)
     await brain.remember("bee")
     parts = {hit.memory.text[:5]: hit.breakdown.truncated for hit in (await brain.recall("bee")).hits}
@@ -178,7 +178,7 @@ async def test_recall_improves_as_job_backfills_token_vectors(
 ) -> None:
     """Without token vectors the answer is the former one, and reports it; statistics show the progress to completion.
 
-    Rows of the former version are made by removing what it did not write.
+    Rows of the former version are simulated by removing the data that it did not write.
     """
     await talk(brain)
     expected = await brain.recall(QUESTION)

@@ -231,7 +231,7 @@ async def test_token_vectors_are_evicted_before_any_index(database: Clone, minil
         assert 200 * PIECES * DIMENSIONS / 4 < tokens < 250 * PIECES * DIMENSIONS / 4
 
     async def held(budget_bytes: int) -> list[tuple[bool, bool]]:
-        """Parts of each namespace that are in memory after one was asked, and then the other."""
+        """Parts of each namespace that are in memory after a recall in one, and then in the other."""
         async with open_brain(database, minilm, budget_bytes) as brain:
             for _ in range(2):
                 for name in "ab":

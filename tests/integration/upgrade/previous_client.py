@@ -1,6 +1,6 @@
 """A program of the previous version's client: fills two namespaces, then writes on until its input ends.
 
-It says in JSON lines what was acknowledged. Run by the previous version's Python, it imports nothing of this one.
+It prints each acknowledged write as a JSON line. Run by the previous version's Python, it imports nothing of this one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An upgrade from the previous version and back, with its data, while one of its clients goes on writing."""
+"""An upgrade from the previous version and back, with its data, while one of its clients continues to write."""
 
 from __future__ import annotations
 

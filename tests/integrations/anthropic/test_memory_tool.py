@@ -54,7 +54,7 @@ commands = st.one_of(
 
 
 class Blocking:
-    """The asynchronous tool, each command in an event loop of its own."""
+    """The asynchronous tool, each command in a separate event loop."""
 
     def __init__(self, tool: AsyncSomaBrainMemoryTool) -> None:
         self._tool = tool

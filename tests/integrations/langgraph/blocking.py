@@ -9,7 +9,7 @@ from langgraph.store.base import BaseStore
 
 
 class Blocking:
-    """A store's asynchronous methods by the names of the synchronous ones, each call in an event loop of its own."""
+    """A store's asynchronous methods by the names of the synchronous ones, each call in a separate event loop."""
 
     def __init__(self, store: BaseStore) -> None:
         self._store = store

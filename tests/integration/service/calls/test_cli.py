@@ -90,7 +90,7 @@ def test_cli_uses_environment_proxy_only_with_its_option(cli: list[str]) -> None
 
 
 def test_cli_sends_scope_and_audience_to_token_endpoint(brain: ServiceProcess, idp: Issuer, tmp_path: Path) -> None:
-    """A lifetime in a string is read, and a proxy of the environment does not stand before loopback."""
+    """A lifetime in a string is read, and a proxy of the environment is not used for loopback."""
     secret = tmp_path / "secret"
     secret.write_text("sesame")
     with token_endpoint({"access_token": idp.token("credentials"), "expires_in": "3599"}) as endpoint:

@@ -126,7 +126,7 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 async def test_naive_datetimes_are_local_time(connect: Connect, zone: str) -> None:
-    """An event whose time is now is found by a filter of the last minute; an hour of life lasts an hour."""
+    """An event whose time is now is found by a filter of the last minute; a ttl of an hour lasts an hour."""
     tenant = zone.replace("/", "-").lower()
     now = datetime.now()  # noqa: DTZ005 - without a zone on purpose
     async with connect(tenant) as client:

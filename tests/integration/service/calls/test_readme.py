@@ -1,4 +1,4 @@
-"""The example of the README works as it is written there, except for the service's address."""
+"""The example of the README works as printed, except for the service's address."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_closed_client_raises_runtime_error(brain: ServiceProcess, idp: Issuer) 
 
 
 def test_forked_process_is_refused_immediately(client: SyncMemoryClient, brain: ServiceProcess, idp: Issuer) -> None:
-    """Calls, and iterations that its parent began, fail at once in a forked process; the parent's go on."""
+    """Calls, and iterations that its parent began, fail at once in a forked process; the parent's continue."""
     assert client.get_namespace("notes").name == "namespaces/notes"
     program = [sys.executable, "-m", "tests.integration.service.forked_iterations"]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Requests at and beyond each bound that the published descriptor annotates, made from the annotations themselves."""
+"""Requests at and beyond each bound that the published descriptor annotates, generated from the annotations."""
 
 from __future__ import annotations
 

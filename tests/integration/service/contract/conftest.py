@@ -1,4 +1,4 @@
-"""Both services by their stubs, as one tenant: what a client in any language sees."""
+"""Both services by their stubs, as one tenant: the view of a client in any language."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Caller:
-    """A tenant's calls. `parent` is an empty namespace of its own."""
+    """A tenant's calls. `parent` is an empty namespace for it alone."""
 
     channel: grpc.aio.Channel
     token: str

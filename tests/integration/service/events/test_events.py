@@ -53,7 +53,7 @@ def log() -> Iterator[Kafka]:
 
 @pytest.fixture
 def topic(log: Kafka) -> str:
-    """A topic of a test's own."""
+    """A topic for one test."""
     name = f"events-{unique()}"
     log.create_topic(name, partitions=3)
     return name
@@ -61,7 +61,7 @@ def topic(log: Kafka) -> str:
 
 @pytest.fixture
 def event_settings(settings: dict[str, object], database: Clone, log: Kafka, topic: str) -> dict[str, object]:
-    """Settings of a service that publishes to Kafka, on a database of its own."""
+    """Settings of a service that publishes to Kafka, on a separate database."""
     return {
         **settings,
         "postgres_dsn": database.app_dsn,
@@ -218,7 +218,7 @@ def kafka_check(running: ServiceProcess) -> dict[str, object]:
 async def test_kafka_outage_delays_events_without_loss(
     folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
-    """Without Kafka calls succeed, the lag rises and the log says why; once it is back, all events are published."""
+    """Without Kafka calls succeed, the lag rises and the log has the reason; afterwards all events are published."""
     with service(folder, event_settings) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("away")) as client:

@@ -147,7 +147,7 @@ def failures(running: ServiceProcess, cause: str) -> float:
 
 
 async def refused(running: ServiceProcess, token: str | None, cause: str) -> None:
-    """Assert that a token is refused with the common sentence, and counted by its cause."""
+    """Assert that a token is refused with the common message, and counted by its cause."""
     before = failures(running, cause)
     with pytest.raises(UnauthenticatedError) as caught:
         await names(running, token)

@@ -90,7 +90,7 @@ def certificate_der(authority: CertificateAuthority, name: str) -> bytes:
 def mutual(
     folder: Path, tmp_path: Path, settings: dict[str, object], authority: CertificateAuthority
 ) -> Iterator[tuple[ServiceProcess, Path]]:
-    """A service that asks clients for certificates, and the folder it reads its own from."""
+    """A service that requires client certificates, and the folder it reads its own from."""
     directory = tmp_path / "tls"
     install(authority, "first", directory)
     with service(folder, {**settings, **tls_settings(directory, mutual=True)}) as running:
@@ -255,7 +255,7 @@ async def until_issuer_is(running: ServiceProcess, status: str) -> dict[str, obj
 async def test_renewed_issuer_ca_is_reloaded_and_issuer_failure_reported(
     folder: Path, tmp_path: Path, settings: dict[str, object]
 ) -> None:
-    """Without a restart; meanwhile it is degraded and says why, and stays ready for callers that are cached."""
+    """Without a restart; until then it is degraded with the reason, and stays ready for cached callers."""
     renewed = RenewedIssuer(tmp_path)
     with issuer(renewed.tls) as idp:
         own = {"issuer": idp.url, "jwks_url": f"{idp.url}/keys", "jwks_ca_file": renewed.ca_file, "cache_s": 1}

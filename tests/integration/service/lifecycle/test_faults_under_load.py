@@ -35,7 +35,7 @@ class ClientLog:
 
 
 async def write(client: MemoryClient, number: int, log: ClientLog, stop: asyncio.Event) -> None:
-    """Write texts and forget every fifth; recall each one right after it was acknowledged, by a word of its own."""
+    """Write texts and forget every fifth; recall each one right after it was acknowledged, by a unique word."""
     for count in itertools.takewhile(lambda _: not stop.is_set(), itertools.count()):
         text = f"w{number}x{count} was written"
         memory = await client.remember("load", text)

@@ -1,4 +1,4 @@
-"""Memories are served over gRPC alone: what the memory service's process listens on, and what its HTTP port has."""
+"""Memories are served over gRPC alone: the ports of the memory service's process, and the paths of its HTTP port."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_invalid_settings_fail_startup_with_a_message(
 
 
 def test_termination_log_of_failed_migration_has_no_secrets(tmp_path: Path) -> None:
-    """The termination log, which `kubectl describe` shows, has one sentence without the password."""
+    """The termination log, which `kubectl describe` shows, has one message without the password."""
     last_words = tmp_path / "termination-log"
     last_words.touch()
     dsn = "postgresql://app:hunter2@127.0.0.1:1/somabrain"

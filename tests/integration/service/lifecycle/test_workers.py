@@ -27,7 +27,7 @@ WORK = "expired-memories"
 
 @pytest.fixture
 def busy(settings: dict[str, object], database: Clone) -> dict[str, object]:
-    """Settings of a service with background jobs, on a database of its own."""
+    """Settings of a service with background jobs, on a separate database."""
     return {
         **settings,
         "postgres_dsn": database.app_dsn,

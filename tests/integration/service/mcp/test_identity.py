@@ -1,4 +1,4 @@
-"""The MCP server as a protected resource of its own: tokens of a real Keycloak, exchanged for the memory service."""
+"""The MCP server as a separate protected resource: tokens of a real Keycloak, exchanged for the memory service."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ async def test_calls_without_default_namespace_must_name_one(
 
 
 async def test_tools_have_schemas_and_hints(server: McpProcess, idp: Issuer) -> None:
-    """Each tool has both schemas and its four hints; what reads, adds, changes and deletes is marked as such."""
+    """Each tool has both schemas and its four hints; tools that read, add, change or delete are marked as such."""
     async with server.client(idp.token("hints")) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     hints = {
@@ -270,7 +270,7 @@ async def test_tenants_are_isolated_through_one_mcp_server(server: McpProcess, c
 async def test_quotas_and_read_only_apply_to_mcp_calls(
     folder: Path, settings: dict[str, object], one_resource: dict[str, object], idp: Issuer, connect: Connect
 ) -> None:
-    """A tenant's rate of writes is limited through MCP as over gRPC, and the refusal tells when to retry."""
+    """A tenant's rate of writes is limited through MCP as over gRPC, and the refusal has the delay before a retry."""
     async with connect("limited") as memory:
         await memory.create_namespace("agent")
     with service(folder, {**settings, "quota__writes_per_second": 1}) as limited:

@@ -71,7 +71,7 @@ async def test_documented_client_configuration_starts_the_server(folder: Path) -
 
 
 async def test_two_clients_share_one_data_dir(folder: Path) -> None:
-    """Two programs on one machine with one folder see each other's memories, and one may end before the other."""
+    """Two programs on one machine with one folder share their memories, and one may end before the other."""
     arguments = ("mcp", "--embedded", "--data-dir", str(folder / "mcp-shared"), "--namespace", "shared")
     async with stdio(*arguments) as one:
         async with stdio(*arguments) as two:

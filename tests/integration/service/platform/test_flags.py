@@ -92,7 +92,7 @@ async def test_flag_changes_are_reported_as_they_happen(store: Etcd) -> None:
 
 
 async def test_compaction_and_restart_lose_no_flag_change(store: Etcd) -> None:
-    """Changes that were made and compacted while etcd was down are read after its restart: a list needs no history."""
+    """Changes that were compacted before a restart are read after it: a list needs no history."""
     store.put(f"{PREFIX}/a", "1")
     async with followed(settings(store)) as recorder:
         await recorder.becomes(a="1")

@@ -1,4 +1,4 @@
-"""Without the native kernel the service serves, PostgreSQL searches, and a warning and a metric say so."""
+"""Without the native kernel the service serves, PostgreSQL searches, and a warning and a metric report it."""
 
 from __future__ import annotations
 

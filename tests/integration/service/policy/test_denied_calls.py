@@ -77,7 +77,7 @@ def failures(brain: ServiceProcess, cause: str) -> float:
 async def test_invalid_token_is_unauthenticated_without_detail(
     connect: Connect, brain: ServiceProcess, idp: Issuer, kind: str
 ) -> None:
-    """Every bad token gets the same sentence, the first time and from the cache; only the metric has the cause."""
+    """Every invalid token gets the same message, the first time and from the cache; only the metric has the cause."""
     make, cause = REFUSED[kind]
     before = failures(brain, cause)
     async with connect(token=make(idp)) as client:
