@@ -28,7 +28,7 @@ def runs_again(pods: list[Object]) -> bool:
     return any(each["restartCount"] and "running" in each["state"] for each in servers)
 
 
-async def nothing_is_lost(book: WriteLog, client: MemoryClient, measured: Measured) -> None:
+async def assert_nothing_lost(book: WriteLog, client: MemoryClient, measured: Measured) -> None:
     """Assert that every acknowledged memory can be read, byte for byte."""
     assert len(book.acknowledged) >= BEFORE + AFTER
     assert await book.missing(client, "log") == []
@@ -56,7 +56,7 @@ async def test_service_kill_during_writes_loses_no_memory(brain: Brain, chaos: C
             condition = await brain.until("Available", "False", "exit code 137", timeout_s=20)
             await brain.ready()
             await book.wait_for_more(AFTER)
-        await nothing_is_lost(book, client, measured)
+        await assert_nothing_lost(book, client, measured)
     measured(f"the status said: {condition.message}")
     assert pod["metadata"]["name"] in condition.message
 
@@ -76,7 +76,7 @@ async def test_operator_kill_during_writes_is_invisible(
             await asyncio.to_thread(brain.apply, replicas=2)
             await brain.until("Ready", "True", "2 of 2")
             await book.wait_for_more(AFTER)
-        await nothing_is_lost(book, client, measured)
+        await assert_nothing_lost(book, client, measured)
     assert book.failures == []
     after = await asyncio.to_thread(operator_pod, kubectl)
     assert restarts([after]) == restarts([pod]) + 1
@@ -109,7 +109,7 @@ async def test_postgresql_kill_during_writes_loses_no_memory(
             )
             await brain.until("Ready", "True", "2 of 2")
             await book.wait_for_more(AFTER)
-        await nothing_is_lost(book, client, measured)
+        await assert_nothing_lost(book, client, measured)
         # Readiness is not liveness: a server whose database is gone waits for it.
         assert restarts(await asyncio.to_thread(brain.pods)) == before == 0
     measured(f"the status said: {condition.message}")

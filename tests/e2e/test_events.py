@@ -46,13 +46,13 @@ async def test_each_transition_emits_one_event(brain: Brain, kubectl: Kubectl) -
     await asyncio.to_thread(brain.apply, **BROKEN)
     await brain.until("Degraded", "True", "no-such-tag")
     await wait_for_events(brain, expected := expected + Counter({"Warning Degraded": 1, "Normal Not ready": 1}))
-    assert await judged(operator, brain) == {"Ready": 0, "Available": 1, "Degraded": 1, "Migrated": -1}
+    assert await condition_metrics(operator, brain) == {"Ready": 0, "Available": 1, "Degraded": 1, "Migrated": -1}
 
     await asyncio.to_thread(brain.apply)
     await brain.ready()
     mended = {"Normal Mended": 1, "Normal Ready": 1, "Normal Migrated": 1}  # as nobody looked while it was skipped
     await wait_for_events(brain, expected := expected + Counter(mended))
-    assert await judged(operator, brain) == {"Ready": 1, "Available": 1, "Degraded": 0, "Migrated": 1}
+    assert await condition_metrics(operator, brain) == {"Ready": 1, "Available": 1, "Degraded": 0, "Migrated": 1}
 
     before = await asyncio.to_thread(operator.writes)
     await brain.edited_by_hand()
@@ -68,7 +68,7 @@ async def test_each_transition_emits_one_event(brain: Brain, kubectl: Kubectl) -
     assert await asyncio.to_thread(count_events, brain) == expected
 
 
-async def judged(operator: OperatorPod, brain: Brain) -> dict[str, float]:
+async def condition_metrics(operator: OperatorPod, brain: Brain) -> dict[str, float]:
     """Return the conditions of a resource from the operator's metrics."""
     metrics = await asyncio.to_thread(operator.metrics)
     of = f'somabrain_operator_condition{{name="{brain.name}",namespace="{brain.namespace}",type='

@@ -48,7 +48,7 @@ def postgres(kubectl: Kubectl, _provisions: None) -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def made(kubectl: Kubectl, node_address: str, postgres: Postgres) -> Iterator[Brain]:
+def brain(kubectl: Kubectl, node_address: str, postgres: Postgres) -> Iterator[Brain]:
     """A SomaBrain that is not applied yet, in a namespace that has the administrator's Secret alone."""
     namespace = namespaced(kubectl, "provision")
     kubectl.apply(namespace, postgres.admin_secret(ADMIN))
@@ -94,7 +94,7 @@ def databases(postgres: Postgres) -> list[str]:
     return postgres.sql("SELECT datname FROM pg_database ORDER BY datname").split()
 
 
-async def gone(brain: Brain) -> None:
+async def wait_until_deleted(brain: Brain) -> None:
     """Wait until the SomaBrain is deleted."""
     await eventually(
         lambda: brain.kubectl.find(brain.namespace, "somabrain", brain.name), lambda now: now is None, "it stayed"
@@ -108,98 +108,98 @@ async def remembered(client: MemoryClient) -> list[str]:
 
 
 async def test_one_admin_secret_suffices_and_rotation_fails_no_call(
-    made: Brain, postgres: Postgres, measured: Measured
+    brain: Brain, postgres: Postgres, measured: Measured
 ) -> None:
     """From one Secret to Ready; new passwords reach the pods without a failed write, and the old ones are revoked."""
-    await asyncio.to_thread(apply, made)
-    await made.ready()
-    assert await asyncio.to_thread(roles, postgres, made) == ["app", "app_1", "owner", "worker", "worker_1"]
-    former = await asyncio.to_thread(app_dsn, made)
-    async with made.client() as client:
+    await asyncio.to_thread(apply, brain)
+    await brain.ready()
+    assert await asyncio.to_thread(roles, postgres, brain) == ["app", "app_1", "owner", "worker", "worker_1"]
+    former = await asyncio.to_thread(app_dsn, brain)
+    async with brain.client() as client:
         await client.create_namespace("log")
         async with writing(client, "log") as book:
-            await asyncio.to_thread(annotate, made, ROTATE_PASSWORDS, "1")
-            await eventually(lambda: app_dsn(made), lambda now: "_app_2:" in now, "no new password")
+            await asyncio.to_thread(annotate, brain, ROTATE_PASSWORDS, "1")
+            await eventually(lambda: app_dsn(brain), lambda now: "_app_2:" in now, "no new password")
             await eventually(
-                lambda: roles(postgres, made),
+                lambda: roles(postgres, brain),
                 lambda now: now == ["app", "app_2", "owner", "worker", "worker_2"],
                 "the former roles stayed",
                 timeout_s=180,
             )
-            await made.ready()
+            await brain.ready()
             await book.wait_for_more(20)
         assert await book.missing(client, "log") == []
         assert book.failures == []
-    assert former != await asyncio.to_thread(app_dsn, made)
-    await made.until("Provisioned", "True")
+    assert former != await asyncio.to_thread(app_dsn, brain)
+    await brain.until("Provisioned", "True")
     measured(f"{len(book.acknowledged)} writes through a rotation of passwords, none failed, none missing")
 
 
-async def test_postgresql_refusals_are_reported_until_resolved(made: Brain, postgres: Postgres) -> None:
+async def test_postgresql_refusals_are_reported_until_resolved(brain: Brain, postgres: Postgres) -> None:
     """A wrong password, missing rights and an extension that the role may not create are reported until resolved.
 
     The role has no more than CREATEROLE and CREATEDB in the end.
     """
     user = f"admin_{uuid4().hex[:5]}"
     await asyncio.to_thread(postgres.sql, f"CREATE ROLE {user} LOGIN PASSWORD 'right'")
-    await asyncio.to_thread(made.kubectl.apply, made.namespace, postgres.admin_secret(ADMIN, user, "wrong-password"))
-    await asyncio.to_thread(apply, made)
-    await made.until("Provisioned", "False", f'password authentication failed for user "{user}"')
-    assert "wrong-password" not in str(await asyncio.to_thread(made.resource))
-    await asyncio.to_thread(made.kubectl.apply, made.namespace, postgres.admin_secret(ADMIN, user, "right"))
-    await made.until("Provisioned", "False", "PostgreSQL refused: permission denied to create role; the administrator")
+    await asyncio.to_thread(brain.kubectl.apply, brain.namespace, postgres.admin_secret(ADMIN, user, "wrong-password"))
+    await asyncio.to_thread(apply, brain)
+    await brain.until("Provisioned", "False", f'password authentication failed for user "{user}"')
+    assert "wrong-password" not in str(await asyncio.to_thread(brain.resource))
+    await asyncio.to_thread(brain.kubectl.apply, brain.namespace, postgres.admin_secret(ADMIN, user, "right"))
+    await brain.until("Provisioned", "False", "PostgreSQL refused: permission denied to create role; the administrator")
     await asyncio.to_thread(postgres.sql, f"ALTER ROLE {user} CREATEROLE CREATEDB")
-    await asyncio.to_thread(annotate, made, RETRY_PROVISION, "1")
-    await made.until("Provisioned", "False", "let a superuser, or whom your provider lets create extensions, run in")
-    await asyncio.to_thread(postgres.sql, "CREATE EXTENSION vector", database(made))
-    await asyncio.to_thread(annotate, made, RETRY_PROVISION, "2")
-    await made.ready()
+    await asyncio.to_thread(annotate, brain, RETRY_PROVISION, "1")
+    await brain.until("Provisioned", "False", "let a superuser, or whom your provider lets create extensions, run in")
+    await asyncio.to_thread(postgres.sql, "CREATE EXTENSION vector", database(brain))
+    await asyncio.to_thread(annotate, brain, RETRY_PROVISION, "2")
+    await brain.ready()
 
 
-async def test_foreign_database_is_refused_and_unchanged(made: Brain, postgres: Postgres) -> None:
+async def test_foreign_database_is_refused_and_unchanged(brain: Brain, postgres: Postgres) -> None:
     """A database that already exists is named with its owner, and nothing is created in it or beside it."""
     name = f"theirs_{uuid4().hex[:5]}"
     await asyncio.to_thread(postgres.sql, f"CREATE DATABASE {name}")
-    await asyncio.to_thread(apply, made, database=name)
-    said = await made.until("Provisioned", "False", f'The database "{name}" exists, belongs to the role "postgres"')
+    await asyncio.to_thread(apply, brain, database=name)
+    said = await brain.until("Provisioned", "False", f'The database "{name}" exists, belongs to the role "postgres"')
     assert "spec.database.provision.database" in said.message
     assert await asyncio.to_thread(postgres.sql, f"SELECT 1 FROM pg_roles WHERE starts_with(rolname, '{name}')") == ""
     assert await asyncio.to_thread(postgres.sql, "SELECT count(*) FROM pg_extension", name) == "1"
 
 
-async def test_deleted_somabrain_leaves_database_for_adoption(made: Brain, postgres: Postgres) -> None:
+async def test_deleted_somabrain_leaves_database_for_adoption(brain: Brain, postgres: Postgres) -> None:
     """Deleting a SomaBrain leaves database and Secret without a finalizer; applying it again serves the memories."""
-    await asyncio.to_thread(apply, made)
-    await made.ready()
-    assert "finalizers" not in (await asyncio.to_thread(made.resource))["metadata"]
-    async with made.client() as client:
+    await asyncio.to_thread(apply, brain)
+    await brain.ready()
+    assert "finalizers" not in (await asyncio.to_thread(brain.resource))["metadata"]
+    async with brain.client() as client:
         await client.create_namespace("log")
         await client.remember("log", "Bees dance.")
-    before = (await asyncio.to_thread(secret, made))["metadata"]["uid"]
-    await asyncio.to_thread(made.kubectl, "delete", "sb", made.name, "-n", made.namespace)
-    await gone(made)
-    assert database(made) in await asyncio.to_thread(databases, postgres)
-    await asyncio.to_thread(apply, made)
-    await made.ready()
-    assert (await asyncio.to_thread(secret, made))["metadata"]["uid"] == before
-    async with made.client() as client:
+    before = (await asyncio.to_thread(secret, brain))["metadata"]["uid"]
+    await asyncio.to_thread(brain.kubectl, "delete", "sb", brain.name, "-n", brain.namespace)
+    await wait_until_deleted(brain)
+    assert database(brain) in await asyncio.to_thread(databases, postgres)
+    await asyncio.to_thread(apply, brain)
+    await brain.ready()
+    assert (await asyncio.to_thread(secret, brain))["metadata"]["uid"] == before
+    async with brain.client() as client:
         assert await remembered(client) == ["Bees dance."]
 
 
-async def test_deletion_policy_delete_drops_only_own_database_and_roles(made: Brain, postgres: Postgres) -> None:
+async def test_deletion_policy_delete_drops_only_own_database_and_roles(brain: Brain, postgres: Postgres) -> None:
     """With deletionPolicy Delete the database, its roles and the Secret are deleted with the SomaBrain, no others."""
     theirs = f"theirs_{uuid4().hex[:5]}"
     await asyncio.to_thread(postgres.sql, f"CREATE DATABASE {theirs}")
-    await asyncio.to_thread(postgres.sql, f'CREATE ROLE "{database(made)}_theirs"')
-    await asyncio.to_thread(apply, made, deletionPolicy="Delete")
-    await made.ready()
-    assert (await asyncio.to_thread(made.resource))["metadata"]["finalizers"] == [FINALIZER]
-    await asyncio.to_thread(made.kubectl, "delete", "sb", made.name, "-n", made.namespace, "--wait=false")
-    await gone(made)
+    await asyncio.to_thread(postgres.sql, f'CREATE ROLE "{database(brain)}_theirs"')
+    await asyncio.to_thread(apply, brain, deletionPolicy="Delete")
+    await brain.ready()
+    assert (await asyncio.to_thread(brain.resource))["metadata"]["finalizers"] == [FINALIZER]
+    await asyncio.to_thread(brain.kubectl, "delete", "sb", brain.name, "-n", brain.namespace, "--wait=false")
+    await wait_until_deleted(brain)
     left = await asyncio.to_thread(databases, postgres)
-    assert (database(made) in left, theirs in left) == (False, True)
-    assert await asyncio.to_thread(roles, postgres, made) == ["theirs"]
-    assert await asyncio.to_thread(made.kubectl.find, made.namespace, "secret", f"{made.name}-database") is None
+    assert (database(brain) in left, theirs in left) == (False, True)
+    assert await asyncio.to_thread(roles, postgres, brain) == ["theirs"]
+    assert await asyncio.to_thread(brain.kubectl.find, brain.namespace, "secret", f"{brain.name}-database") is None
 
 
 @pytest.mark.timeout(420)
@@ -226,7 +226,7 @@ async def test_unreachable_database_does_not_block_deletion(
     )
     assert "PostgreSQL cannot be reached" in said.message
     await asyncio.to_thread(annotate, alone, RETAIN_DATABASE, "true")
-    await gone(alone)
+    await wait_until_deleted(alone)
     began = asyncio.get_running_loop().time()
     await asyncio.to_thread(kubectl, "delete", "namespace", with_namespace.namespace, "--timeout=120s", timeout_s=130)
     measured(f"a namespace deleted while its database was away in {asyncio.get_running_loop().time() - began:.0f} s")

@@ -9,7 +9,7 @@ from tests.e2e.support.brains import Brain
 from tests.e2e.support.waiting import eventually
 
 
-def who_scales(brain: Brain) -> set[str]:
+def replicas_managers(brain: Brain) -> set[str]:
     """Return the managers of `replicas`."""
     words = ("get", "deployment", f"{brain.name}-server", "-n", brain.namespace, "-o", "json", "--show-managed-fields")
     fields = json.loads(brain.kubectl(*words))["metadata"]["managedFields"]
@@ -26,7 +26,7 @@ async def test_autoscaler_takes_over_and_returns_replicas_without_losing_pods(br
     await asyncio.to_thread(brain.apply, replicas=1, autoscaling={"min": 2, "max": 3})
     await brain.until("Ready", "True", "2 of 2")
     assert (await asyncio.to_thread(brain.deployment))["spec"]["replicas"] == 2
-    assert await asyncio.to_thread(who_scales, brain) == {"kube-controller-manager"}
+    assert await asyncio.to_thread(replicas_managers, brain) == {"kube-controller-manager"}
     assert first["metadata"]["name"] in [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
     await asyncio.to_thread(brain.apply, replicas=1)
     await eventually(

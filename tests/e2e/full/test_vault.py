@@ -104,7 +104,7 @@ async def test_vault_only_somabrain_serves_without_secrets(brain: Brain) -> None
     (pod,) = await asyncio.to_thread(brain.pods)
     (agent,) = (each for each in pod["status"]["initContainerStatuses"] if each["name"] == "vault")
     assert agent["state"]["terminated"]["exitCode"] == 0
-    assert (await asyncio.to_thread(lies_on, brain, pod["metadata"]["name"])) == "tmpfs"
+    assert (await asyncio.to_thread(filesystem_type, brain, pod["metadata"]["name"])) == "tmpfs"
     async with brain.client() as client:
         await client.create_namespace("notes")
         await client.remember("notes", "The key is under the third stone.")
@@ -132,7 +132,7 @@ def reads(brain: Brain, pod: str) -> str:
     return inside(brain, pod, "cat", FILE)
 
 
-def lies_on(brain: Brain, pod: str) -> str:
+def filesystem_type(brain: Brain, pod: str) -> str:
     """Return the type of the file system of the connection string."""
     return inside(brain, pod, "stat", "--file-system", "--format=%T", FILE).strip()
 

@@ -29,7 +29,7 @@ GROUPS = "/apis"
 
 
 @pytest.fixture
-def apart() -> Iterator[Api]:
+def separate_api() -> Iterator[Api]:
     """A separate API server, for an operator that must be the only one."""
     with api_server() as server, api_of(server) as api:
         install(api)
@@ -81,22 +81,22 @@ async def test_transport_rereads_token_after_unauthorized_response(
     api.delete("Secret", "second", SYSTEM)
 
 
-def test_operator_continues_after_token_renewal(apart: Api, tmp_path: Path) -> None:
+def test_operator_continues_after_token_renewal(separate_api: Api, tmp_path: Path) -> None:
     """An operator whose token is renewed continues: an edit after the old token's end is applied and in the status.
 
     The file is a kubeconfig; a pod's token is in a file at a fixed path, and is read by the same function.
     """
-    file = bound(apart, tmp_path, "first")
+    file = bound(separate_api, tmp_path, "first")
     before = file.read_text()
-    apart.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
-    brain = Brain(apart, "demo")
+    separate_api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+    brain = Brain(separate_api, "demo")
     brain.secrets()
     with operator(file, tmp_path / "log") as running:
         running.wait_until_started()
         brain.apply()
         ControllerStub(brain).serve()
-        bound(apart, tmp_path, "second")
-        end(apart, before, "first")
+        bound(separate_api, tmp_path, "second")
+        end(separate_api, before, "first")
         brain.apply(config={"logLevel": "debug"})
         eventually(
             lambda: json.dumps(brain.child("ConfigMap", "config")["data"]),
@@ -112,13 +112,13 @@ AWAY_S = 13
 DELIVERY_S = 4
 
 
-def test_operator_reconnects_promptly_after_api_server_outage(apart: Api, tmp_path: Path) -> None:
+def test_operator_reconnects_promptly_after_api_server_outage(separate_api: Api, tmp_path: Path) -> None:
     """An edit right after the API server returns is applied at once, however long it was unreachable."""
-    account = account_of(apart, tmp_path)
-    apart.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
-    brain = Brain(apart, "demo")
+    account = account_of(separate_api, tmp_path)
+    separate_api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+    brain = Brain(separate_api, "demo")
     brain.secrets()
-    with forwarder(apart.server.url) as between:
+    with forwarder(separate_api.server.url) as between:
         account.write_text(account.read_text().replace(between.target, between.url))
         # A shorter Lease would be lost, and everything listed again on the server's return.
         long_lease = {"SOMABRAIN_OPERATOR__LEASE_DURATION_S": str(5 * AWAY_S)}

@@ -155,11 +155,11 @@ def test_reverted_edit_leaves_one_event_and_no_degraded_condition(served: Brain,
     before = served.deployment()["spec"]
     served.api.patch("Deployment", f"{NAME}-server", served.namespace, EDITS[name])
     eventually(served.deployment, lambda now: now["spec"] == before, "the edit is put back", timeout_s=10)
-    eventually(lambda: put_back_events(served), bool, "an event")
+    eventually(lambda: revert_events(served), bool, "an event")
     served.apply(replicas=2)
     eventually(served.deployment, lambda now: now["spec"]["replicas"] == 2, "the next edit is applied", timeout_s=10)
     served.until("Degraded", "False")
-    assert len(put_back_events(served)) == 1
+    assert len(revert_events(served)) == 1
     served.api.patch("Deployment", f"{NAME}-server", served.namespace, EDITS[name])
     two = {**before, "replicas": 2}
     eventually(served.deployment, lambda now: now["spec"] == two, "the same edit is put back again", timeout_s=10)
@@ -190,7 +190,7 @@ def test_foreign_owner_of_unchanged_default_is_not_drift(served: Brain) -> None:
     assert "f:dnsPolicy" not in str(served.deployment()["metadata"]["managedFields"])
 
 
-def put_back_events(brain: Brain) -> list[str]:
+def revert_events(brain: Brain) -> list[str]:
     """Return the messages of the events about reverted edits."""
     events = brain.api.objects("Event", brain.namespace)
     return [each["message"] for each in events if each["reason"] == "DriftPutBack"]
@@ -203,7 +203,7 @@ def test_revert_refusal_is_a_condition_and_no_event(served: Brain) -> None:
     edit = {"data": {**data, "X": "1"}, "immutable": True}
     served.api.patch("ConfigMap", name, served.namespace, edit)
     degraded = served.until("Degraded", "True", "immutable")
-    assert (degraded["reason"], put_back_events(served)) == ("ApplyRefused", [])
+    assert (degraded["reason"], revert_events(served)) == ("ApplyRefused", [])
     served.api.delete("ConfigMap", name, served.namespace)
     served.until("Degraded", "False")
     assert served.child("ConfigMap", "config")["data"] == data

@@ -40,7 +40,7 @@ Judgements = Mapping[str, Mapping[str, str]]
 KSTATUS_OF = {"Healthy": "Current", "Progressing": "InProgress", "Degraded": "Failed"}
 
 
-def judged(objects: list[Object]) -> list[Judgements]:
+def run_judges(objects: list[Object]) -> list[Judgements]:
     """Return the judgements of the tools, for each object."""
     argv = [tool("kstatus"), str(ARGO_CD), str(FLUX)]
     answer = subprocess.run(argv, input=json.dumps(objects), capture_output=True, text=True, check=False)
@@ -116,7 +116,7 @@ def table(before: Mapping[str, Judgements], after: Mapping[str, Judgements]) -> 
 
 def test_tools_judge_each_state_correctly(present: dict[str, Object]) -> None:
     """A change is in progress, one that only a person can end has failed, and a hibernated resource is done."""
-    for case, each in zip(ALL, judged([present[case.name] for case in ALL]), strict=True):
+    for case, each in zip(ALL, run_judges([present[case.name] for case in ALL]), strict=True):
         found = (each["kstatus"]["status"], each["fluxKstatus"]["status"], each["fluxExprs"]["status"])
         assert found == (case.kstatus,) * 3, f"{case.name}: {each} of {present[case.name]['status']}"
         assert each["argocd"]["status"] == case.argocd, f"{case.name}: {each}"
@@ -128,7 +128,7 @@ def test_failure_message_is_that_of_the_failed_step(present: dict[str, Object]) 
     failed = [case for case in ALL if case.kstatus == "Failed"]
     messages = {
         case.name: each["kstatus"]["message"]
-        for case, each in zip(failed, judged([present[case.name] for case in failed]), strict=True)
+        for case, each in zip(failed, run_judges([present[case.name] for case in failed]), strict=True)
     }
     assert "spec.database.secretRef.name, is not in namespace" in messages["a Secret is not there for long"]
     assert "spec.resources.requests.memory (2Gi)" in messages["an invalid field"]
@@ -158,8 +158,8 @@ def test_unreconciled_resource_has_ready_unknown(present: dict[str, Object]) -> 
 def test_previous_version_was_misjudged_by_tools(present: dict[str, Object], former: dict[str, Object]) -> None:
     """The previous version's states were judged done before any reconcile, or in progress forever. Prints a table."""
     names = [case.name for case in ALL if case.in_previous]
-    before = dict(zip(names, judged([former[name] for name in names]), strict=True))
-    after = dict(zip((case.name for case in ALL), judged([present[case.name] for case in ALL]), strict=True))
+    before = dict(zip(names, run_judges([former[name] for name in names]), strict=True))
+    after = dict(zip((case.name for case in ALL), run_judges([present[case.name] for case in ALL]), strict=True))
     print("\n" + "\n".join(table(before, after)))
     assert before["just applied"]["kstatus"]["status"] == "Current"
     for name in ("a refused downgrade", "a key is missing for long", "hibernated"):

@@ -70,13 +70,13 @@ def test_placement_example_is_applied(placed: Brain) -> None:
 def test_placement_edit_is_reverted(placed: Brain, kind: str, component: str, patch: dict[str, Any]) -> None:
     """An edit is reverted, also one of a field that the spec does not set."""
 
-    def judged() -> Any:
+    def specs() -> Any:
         spec = dict(placed.child(kind, component)["spec"])
         return {**spec, "ports": [{**each, "nodePort": 0} for each in spec.get("ports", [])]}  # allocated again
 
-    before = judged()
+    before = specs()
     placed.api.patch(kind, f"{NAME}-{component}", placed.namespace, patch)
-    eventually(judged, lambda now: bool(now == before), "the edit is put back", 10)
+    eventually(specs, lambda now: bool(now == before), "the edit is put back", 10)
 
 
 def test_removed_placement_fields_are_removed_from_children(placed: Brain, controller_stub: ControllerStub) -> None:

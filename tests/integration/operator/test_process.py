@@ -18,25 +18,25 @@ from tests.support.waiting import eventually
 
 
 @pytest.fixture
-def apart() -> Iterator[Api]:
+def separate_api() -> Iterator[Api]:
     """A separate API server, for operators that must be the only ones."""
     with api_server() as server, api_of(server) as api:
         yield api
 
 
-def test_operator_exits_cleanly_and_restart_writes_nothing(apart: Api, tmp_path: Path) -> None:
+def test_operator_exits_cleanly_and_restart_writes_nothing(separate_api: Api, tmp_path: Path) -> None:
     """A stopped operator exits with 0, and with everything in sync the next one writes nothing."""
-    install(apart)
-    account = account_of(apart, tmp_path)
-    brain = Brain(apart, "demo")
-    apart.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+    install(separate_api)
+    account = account_of(separate_api, tmp_path)
+    brain = Brain(separate_api, "demo")
+    separate_api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
     brain.secrets()
     with operator(account, tmp_path / "first") as first:
         first.wait_until_started()
         brain.apply()
         ControllerStub(brain).serve()
         time.sleep(1)
-        before = apart.writes()
+        before = separate_api.writes()
         assert first.stop() == 0
         assert first.events()[-1]["event"] == "Activity 'stop' succeeded."
     with operator(account, tmp_path / "second") as second:
@@ -47,15 +47,15 @@ def test_operator_exits_cleanly_and_restart_writes_nothing(apart: Api, tmp_path:
             "the resource is looked at",
         )
         time.sleep(1)
-        assert apart.writes() == before
+        assert separate_api.writes() == before
 
 
-def test_restart_during_reconcile_creates_only_missing_objects(apart: Api, tmp_path: Path) -> None:
+def test_restart_during_reconcile_creates_only_missing_objects(separate_api: Api, tmp_path: Path) -> None:
     """A stopped operator finishes work in progress, and the next one creates only missing objects, none twice."""
-    install(apart)
-    account = account_of(apart, tmp_path)
-    brain = Brain(apart, "demo")
-    apart.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+    install(separate_api)
+    account = account_of(separate_api, tmp_path)
+    brain = Brain(separate_api, "demo")
+    separate_api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
     brain.secrets()
     with operator(account, tmp_path / "first") as first:
         first.wait_until_started()
@@ -67,21 +67,21 @@ def test_restart_during_reconcile_creates_only_missing_objects(apart: Api, tmp_p
     with operator(account, tmp_path / "second") as second:
         second.wait_until_started()
         ControllerStub(brain).serve()
-    children = [each for each in apart.writes() if "status" not in each and " events " not in each]
+    children = [each for each in separate_api.writes() if "status" not in each and " events " not in each]
     assert sorted(children) == sorted(set(children))
 
 
-def test_namespaced_operator_stays_within_its_namespaces(apart: Api, tmp_path: Path) -> None:
+def test_namespaced_operator_stays_within_its_namespaces(separate_api: Api, tmp_path: Path) -> None:
     """With rights in one namespace it works only there, and no request is forbidden."""
     for name in (SYSTEM, "mine", "theirs"):
-        apart.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        separate_api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     manifests = rendered("watchNamespaces={mine}")
     assert not [each for each in manifests if str(each["kind"]).startswith("ClusterRole")]
     for manifest in manifests:
-        apart.create(manifest, namespace_of(manifest))
-    wait_for_kind(apart)
-    account = account_of(apart, tmp_path)
-    mine, theirs = Brain(apart, "mine"), Brain(apart, "theirs")
+        separate_api.create(manifest, namespace_of(manifest))
+    wait_for_kind(separate_api)
+    account = account_of(separate_api, tmp_path)
+    mine, theirs = Brain(separate_api, "mine"), Brain(separate_api, "theirs")
     mine.secrets()
     environment = {"SOMABRAIN_OPERATOR__NAMESPACES": '["mine"]'}
     with operator(account, tmp_path / "log", **environment) as started:
@@ -93,37 +93,37 @@ def test_namespaced_operator_stays_within_its_namespaces(apart: Api, tmp_path: P
         assert not [each for each in started.events() if "is forbidden: User" in str(each)]
 
 
-def test_missing_crd_is_reported_and_awaited(apart: Api, tmp_path: Path) -> None:
+def test_missing_crd_is_reported_and_awaited(separate_api: Api, tmp_path: Path) -> None:
     """Without the CustomResourceDefinition the operator is not healthy, names the chart that has it, and waits for it.
 
     A restart would not help, so `/livez` does not fail.
     """
-    with operator(apart.server.kubeconfig, tmp_path / "log") as started:
+    with operator(separate_api.server.kubeconfig, tmp_path / "log") as started:
         until_crd_missing(started)
         assert "install the chart somabrain-operator with crd.install=true" in started.log.read_text()
         assert started.status("/livez") == 200
-        install(apart)
+        install(separate_api)
         started.wait_until_started()
-        brain = created(apart, "demo")
+        brain = created(separate_api, "demo")
         ControllerStub(brain).serve()
         assert started.status("/healthz") == 200
 
 
-def test_operator_survives_crd_deletion_and_recreation(apart: Api, tmp_path: Path) -> None:
+def test_operator_survives_crd_deletion_and_recreation(separate_api: Api, tmp_path: Path) -> None:
     """While the CustomResourceDefinition is missing the operator is unhealthy with the reason; afterwards it continues.
 
     It is the same process, and it logs no traceback.
     """
-    install(apart)
+    install(separate_api)
     (definition,) = (each for each in rendered() if each["kind"] == "CustomResourceDefinition")
-    with operator(account_of(apart, tmp_path), tmp_path / "log") as started:
+    with operator(account_of(separate_api, tmp_path), tmp_path / "log") as started:
         started.wait_until_started()
-        ControllerStub(created(apart, "first")).serve()
-        apart.delete("CustomResourceDefinition", definition["metadata"]["name"])
+        ControllerStub(created(separate_api, "first")).serve()
+        separate_api.delete("CustomResourceDefinition", definition["metadata"]["name"])
         until_crd_missing(started)
-        apart.create(definition)
-        wait_for_kind(apart)
-        ControllerStub(created(apart, "second")).serve()
+        separate_api.create(definition)
+        wait_for_kind(separate_api)
+        ControllerStub(created(separate_api, "second")).serve()
         eventually(lambda: started.status("/healthz"), lambda status: status == 200, "it is healthy")
         assert started.process.poll() is None
         assert "Traceback" not in started.log.read_text()
@@ -147,9 +147,9 @@ def created(api: Api, namespace: str) -> Brain:
     return brain
 
 
-def test_misspelt_setting_fails_startup_with_suggestion(apart: Api, tmp_path: Path) -> None:
+def test_misspelt_setting_fails_startup_with_suggestion(separate_api: Api, tmp_path: Path) -> None:
     """A misspelt setting ends the operator with the nearest name in the message."""
-    with operator(apart.server.kubeconfig, tmp_path / "log", SOMABRAIN_OPERATOR__WORKER="3") as started:
+    with operator(separate_api.server.kubeconfig, tmp_path / "log", SOMABRAIN_OPERATOR__WORKER="3") as started:
         assert started.process.wait(60) != 0
     assert "did you mean SOMABRAIN_OPERATOR__MAX_CONCURRENT_RECONCILES?" in (tmp_path / "log").read_text()
 

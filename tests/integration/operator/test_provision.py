@@ -39,7 +39,7 @@ def provisioning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Api
 
 
 @pytest.fixture
-def made(provisioning: tuple[Api, Operator]) -> Brain:
+def brain(provisioning: tuple[Api, Operator]) -> Brain:
     """A namespace with an administrator's Secret."""
     verbs, _ = provisioning
     name = f"p-{uuid.uuid4().hex[:8]}"
@@ -75,27 +75,27 @@ VAULT: Object = {
         ({"database": {"provision": {**PROVISION, "deletionPolicy": "Maybe"}}}, "Unsupported value"),
     ],
 )
-def test_provision_validation_names_field_and_remedy(made: Brain, spec: Object, message: str) -> None:
+def test_provision_validation_names_field_and_remedy(brain: Brain, spec: Object, message: str) -> None:
     """The API server rejects a contradictory spec with the field and the remedy, and accepts the example."""
-    refusal = made.api.refusal(manifest(spec), made.namespace)
+    refusal = brain.api.refusal(manifest(spec), brain.namespace)
     assert message in refusal
     assert (refusal == "") == (message == "")
 
 
-def test_database_of_resource_is_immutable(made: Brain) -> None:
+def test_database_of_resource_is_immutable(brain: Brain) -> None:
     """The database's name is fixed at creation, since another database would be empty."""
-    made.provision(database="one")
+    brain.provision(database="one")
     for other in ("two", None):
         with pytest.raises(Refused, match="cannot change, because the memories stay in the former database"):
-            made.apply(database={"provision": {"database": other}})
+            brain.apply(database={"provision": {"database": other}})
 
 
-def test_own_database_cannot_change_to_provisioned_one(made: Brain) -> None:
+def test_own_database_cannot_change_to_provisioned_one(brain: Brain) -> None:
     """A SomaBrain with its own database cannot change to a provisioned one, which would be empty."""
-    made.api.create(manifest(SPEC), made.namespace)
+    brain.api.create(manifest(SPEC), brain.namespace)
     change = {"secretRef": None, "provision": PROVISION}
     with pytest.raises(Refused, match="cannot change from secretRef to provision, which makes an empty database"):
-        made.apply(database=change, migration={"database": None})
+        brain.apply(database=change, migration={"database": None})
 
 
 def finalizers(brain: Brain) -> list[str]:
@@ -103,18 +103,18 @@ def finalizers(brain: Brain) -> list[str]:
     return list(brain.resource()["metadata"].get("finalizers", ()))
 
 
-def test_finalizer_follows_deletion_policy(made: Brain) -> None:
+def test_finalizer_follows_deletion_policy(brain: Brain) -> None:
     """Only deletionPolicy Delete adds the finalizer, before the Job exists; Retain removes it and no other one."""
-    made.provision(deletionPolicy="Delete")
-    made.job_named("-provision-")
-    assert finalizers(made) == [FINALIZER]
-    made.api.patch("SomaBrain", NAME, made.namespace, {"metadata": {"finalizers": [OTHERS, FINALIZER]}})
-    made.apply(database={"provision": {"deletionPolicy": "Retain"}})
-    eventually(lambda: finalizers(made), lambda now: now == [OTHERS], "the finalizer is removed")
-    made.api.patch("SomaBrain", NAME, made.namespace, {"metadata": {"finalizers": []}})
+    brain.provision(deletionPolicy="Delete")
+    brain.job_named("-provision-")
+    assert finalizers(brain) == [FINALIZER]
+    brain.api.patch("SomaBrain", NAME, brain.namespace, {"metadata": {"finalizers": [OTHERS, FINALIZER]}})
+    brain.apply(database={"provision": {"deletionPolicy": "Retain"}})
+    eventually(lambda: finalizers(brain), lambda now: now == [OTHERS], "the finalizer is removed")
+    brain.api.patch("SomaBrain", NAME, brain.namespace, {"metadata": {"finalizers": []}})
 
 
-def dropping(brain: Brain) -> Object:
+def start_drop(brain: Brain) -> Object:
     """Have a database provisioned, delete the resource, and return the Job that drops the database."""
     brain.provision(deletionPolicy="Delete")
     ControllerStub(brain).complete(brain.job_named("-provision-"))
@@ -124,7 +124,7 @@ def dropping(brain: Brain) -> Object:
     return next(job for job in brain.jobs() if "--drop" in str(job))
 
 
-def gone(brain: Brain, timeout_s: float = 45.0) -> None:
+def wait_until_deleted(brain: Brain, timeout_s: float = 45.0) -> None:
     eventually(lambda: brain.api.objects("SomaBrain", brain.namespace), lambda left: left == [], "gone", timeout_s)
 
 
@@ -144,33 +144,33 @@ def fail(brain: Brain, job: Object, message: str) -> None:
     stub.reach_deadline(job)
 
 
-def test_failed_drop_keeps_finalizer_until_annotation(made: Brain) -> None:
+def test_failed_drop_keeps_finalizer_until_annotation(brain: Brain) -> None:
     """The condition quotes the Job; the annotation removes the finalizer, and the Secret remains with the database."""
-    fail(made, dropping(made), "PostgreSQL cannot be reached as the administrator: no route to host.")
+    fail(brain, start_drop(brain), "PostgreSQL cannot be reached as the administrator: no route to host.")
     said = eventually(
-        lambda: made.conditions()["Provisioned"], lambda now: "could not be dropped" in now["message"], "the reason"
+        lambda: brain.conditions()["Provisioned"], lambda now: "could not be dropped" in now["message"], "the reason"
     )
     assert "PostgreSQL cannot be reached as the administrator: no route to host." in said["message"]
-    assert finalizers(made) == [FINALIZER]
-    made.annotate(RETAIN_DATABASE, "true")
-    gone(made)
-    assert "app-dsn" in made.api.get("Secret", f"{NAME}-database", made.namespace)["data"]
+    assert finalizers(brain) == [FINALIZER]
+    brain.annotate(RETAIN_DATABASE, "true")
+    wait_until_deleted(brain)
+    assert "app-dsn" in brain.api.get("Secret", f"{NAME}-database", brain.namespace)["data"]
 
 
-def test_namespace_deletion_is_not_blocked_by_failed_drop(made: Brain, provisioning: tuple[Api, Operator]) -> None:
+def test_namespace_deletion_is_not_blocked_by_failed_drop(brain: Brain, provisioning: tuple[Api, Operator]) -> None:
     """While a drop waits for its next attempt, a dry run's refusal reveals the namespace's deletion; it completes."""
-    job = dropping(made)
-    fail(made, job, "no route to host")
+    job = start_drop(brain)
+    fail(brain, job, "no route to host")
     eventually(
-        lambda: made.conditions()["Provisioned"], lambda now: "could not be dropped" in now["message"], "the reason"
+        lambda: brain.conditions()["Provisioned"], lambda now: "could not be dropped" in now["message"], "the reason"
     )
-    made.api.delete("Namespace", made.namespace)
-    gone(made)
+    brain.api.delete("Namespace", brain.namespace)
+    wait_until_deleted(brain)
     released = eventually(
         lambda: [
             each
             for each in provisioning[1].events()
-            if each["event"] == "finalizer removed" and each["namespace"] == made.namespace
+            if each["event"] == "finalizer removed" and each["namespace"] == brain.namespace
         ],
         bool,
         "a line in the log",
@@ -178,30 +178,30 @@ def test_namespace_deletion_is_not_blocked_by_failed_drop(made: Brain, provision
     assert released[0]["why"].startswith("Its namespace is being deleted, and no Job can drop its database, which is")
 
 
-def test_completed_drop_deletes_secret_and_resource(made: Brain) -> None:
+def test_completed_drop_deletes_secret_and_resource(brain: Brain) -> None:
     """Once the Job has succeeded, the Secret and the resource are deleted."""
-    job = dropping(made)
+    job = start_drop(brain)
     assert "ownerReferences" not in job["metadata"]
-    ControllerStub(made).complete(job)
-    gone(made)
-    names = [each["metadata"]["name"] for each in made.api.objects("Secret", made.namespace)]
+    ControllerStub(brain).complete(job)
+    wait_until_deleted(brain)
+    names = [each["metadata"]["name"] for each in brain.api.objects("Secret", brain.namespace)]
     assert names == ["admin"]
 
 
-def test_retain_policy_has_no_finalizer_and_keeps_secret(made: Brain) -> None:
+def test_retain_policy_has_no_finalizer_and_keeps_secret(brain: Brain) -> None:
     """With the default policy a deletion is immediate, and a new resource of the same name adopts the Secret."""
-    made.provision()
-    ControllerStub(made).complete(made.job_named("-provision-"))
-    made.until("Provisioned", "True")
-    before = made.api.get("Secret", f"{NAME}-database", made.namespace)
+    brain.provision()
+    ControllerStub(brain).complete(brain.job_named("-provision-"))
+    brain.until("Provisioned", "True")
+    before = brain.api.get("Secret", f"{NAME}-database", brain.namespace)
     assert "ownerReferences" not in before["metadata"]
-    made.api.delete("SomaBrain", NAME, made.namespace)
-    gone(made)
-    made.collect_garbage()
-    made.provision()
-    ControllerStub(made).complete(made.job_named("-provision-"))
-    made.until("Provisioned", "True")
-    after = made.api.get("Secret", f"{NAME}-database", made.namespace)
+    brain.api.delete("SomaBrain", NAME, brain.namespace)
+    wait_until_deleted(brain)
+    brain.collect_garbage()
+    brain.provision()
+    ControllerStub(brain).complete(brain.job_named("-provision-"))
+    brain.until("Provisioned", "True")
+    after = brain.api.get("Secret", f"{NAME}-database", brain.namespace)
     assert (after["metadata"]["uid"], after["data"]) == (before["metadata"]["uid"], before["data"])
 
 

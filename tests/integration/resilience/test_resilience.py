@@ -57,7 +57,7 @@ class Run:
         await asyncio.sleep(self.phase_s)
         until_s = time.monotonic()
         await end()
-        recovery_s = await self._calm(time.monotonic())
+        recovery_s = await self._wait_until_recovered(time.monotonic())
         for method in ("Remember", "Recall"):
             calls = self.load.between(method, since_s, until_s)
             self.rows.append(Row(dependency.name, fault, method, f"{summary(calls)}; back after {recovery_s:.1f} s"))
@@ -66,7 +66,7 @@ class Run:
                 admitted = [call for call in late if call.status == "OK"]
                 self.wrongly_admitted += [f"{dependency.name} {fault}: {method}" for _ in admitted]
 
-    async def _calm(self, since_s: float) -> float:
+    async def _wait_until_recovered(self, since_s: float) -> float:
         """Wait until every call succeeds again, and return how long that took."""
         while (now_s := time.monotonic()) < since_s + RECOVERY_S:
             await asyncio.sleep(0.1)

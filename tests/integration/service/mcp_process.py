@@ -26,7 +26,7 @@ class McpProcess(ServiceProcess):
 
     url: str = ""
 
-    def bearing(self, token: str | None, **headers: str) -> httpx2.AsyncClient:
+    def authorized_client(self, token: str | None, **headers: str) -> httpx2.AsyncClient:
         """An HTTP client whose requests carry a token."""
         bearer = {} if token is None else {"Authorization": f"Bearer {token}"}
         return httpx2.AsyncClient(headers={**bearer, **headers}, timeout=30, trust_env=False)
@@ -35,7 +35,7 @@ class McpProcess(ServiceProcess):
     async def client(self, token: str | None, revision: str = "2026-07-28") -> AsyncIterator[Client]:
         """The SDK's client, speaking one of the revisions."""
         async with (
-            self.bearing(token) as http,
+            self.authorized_client(token) as http,
             Client(streamable_http_client(self.url, http_client=http), mode=REVISIONS[revision]) as client,
         ):
             assert client.protocol_version == revision

@@ -6,7 +6,7 @@ from somabrain_service.background.job import BatchResult, Job
 from somabrain_service.store.maintenance import MaintenanceStore
 
 
-async def swept(worker: Job, maintenance: MaintenanceStore) -> list[BatchResult]:
+async def run_until_done(worker: Job, maintenance: MaintenanceStore) -> list[BatchResult]:
     """Run a job until nothing is left to do, and return the results of its runs."""
     rounds = [await worker.run_once(maintenance)]
     while rounds[-1].has_more:

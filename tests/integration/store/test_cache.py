@@ -83,7 +83,7 @@ async def pair(database: Clone, minilm: Encoder, server: Redis) -> AsyncIterator
         yield created
 
 
-async def some(pair: Pair, count: int = 12) -> list[Memory]:
+async def remember_some(pair: Pair, count: int = 12) -> list[Memory]:
     chance = random.Random(3)
     words = ("bee", "hive", "winter", "honey", "meadow", "queen", "frost", "swarm")
     memories = []
@@ -109,7 +109,7 @@ QUESTIONS: list[dict[str, object]] = [
 async def test_cached_recall_equals_computed_recall(pair: Pair) -> None:
     """The second answer to a question of any kind is cached and exactly the same as the first."""
     await pair.without.create()
-    await some(pair)
+    await remember_some(pair)
     for question in QUESTIONS:
         assert not (await pair.recall(**question)).cached  # type: ignore[arg-type]
         assert (await pair.recall(**question)).cached, question  # type: ignore[arg-type]
@@ -117,14 +117,14 @@ async def test_cached_recall_equals_computed_recall(pair: Pair) -> None:
 
 async def test_min_score_reuses_the_cached_ranking(pair: Pair) -> None:
     await pair.without.create()
-    await some(pair)
+    await remember_some(pair)
     await pair.recall("honey")
     assert (await pair.recall("honey", min_score=0.9)).cached
 
 
 async def test_every_write_invalidates_cached_recall(pair: Pair) -> None:
     await pair.without.create()
-    first = (await some(pair))[0]
+    first = (await remember_some(pair))[0]
     for write in (
         lambda: pair.without.remember("honey honey honey"),
         lambda: pair.without.update(first, text="honey of the queen"),
@@ -138,7 +138,7 @@ async def test_every_write_invalidates_cached_recall(pair: Pair) -> None:
 
 async def test_expired_memory_leaves_cached_recall_on_time(pair: Pair) -> None:
     await pair.without.create()
-    await some(pair)
+    await remember_some(pair)
     await pair.without.remember("honey today", ttl=timedelta(seconds=90))
     await pair.without.remember("honey this week", ttl=timedelta(days=7))
     before = await pair.recall("honey")
@@ -153,7 +153,7 @@ async def test_expired_memory_leaves_cached_recall_on_time(pair: Pair) -> None:
 async def test_cached_recall_ends_with_its_recency_step(pair: Pair) -> None:
     """An answer is cached within one step of recency, a minute for a half-life of 1024 minutes, never across two."""
     await pair.without.create(recency_half_life=timedelta(minutes=1024))
-    await some(pair)
+    await remember_some(pair)
     pair.now[0] += timedelta(hours=7)
     recencies = set()
     for _ in range(6):
@@ -164,7 +164,7 @@ async def test_cached_recall_ends_with_its_recency_step(pair: Pair) -> None:
 
 async def test_changed_namespace_settings_miss_the_cache(pair: Pair) -> None:
     await pair.without.create()
-    await some(pair)
+    await remember_some(pair)
     await pair.recall("honey")
     draft = NamespaceDraft(pair.without.parent, settings=NamespaceSettings(recency_half_life=timedelta(days=1)))
     change = NamespaceChange(draft, ("settings.recency_half_life",))
@@ -175,7 +175,7 @@ async def test_changed_namespace_settings_miss_the_cache(pair: Pair) -> None:
 
 async def test_ranking_flags_are_part_of_the_cache_key(pair: Pair) -> None:
     await pair.without.create()
-    await some(pair)
+    await remember_some(pair)
     for flags in ({}, {"contiguity": False}, {"bias": False}, {"dense_recall": False}):
         switched = pair.switched(**flags)
         assert not (await switched.recall("honey")).cached
@@ -190,14 +190,14 @@ async def test_cache_is_not_shared_between_tenants_or_namespaces(pair: Pair) -> 
     ]
     for one in (pair, *others):
         await one.without.create()
-        await some(one)
+        await remember_some(one)
         assert not (await one.recall("honey")).cached
 
 
 async def test_recreated_namespace_does_not_reuse_cached_recall(pair: Pair) -> None:
     for _ in range(2):
         await pair.without.create()
-        await some(pair)
+        await remember_some(pair)
         assert not (await pair.recall("honey")).cached
         await delete_namespace(pair.without.services, pair.without.tenant, pair.without.parent)
 
@@ -205,7 +205,7 @@ async def test_recreated_namespace_does_not_reuse_cached_recall(pair: Pair) -> N
 async def test_cached_recall_reports_unavailable_encoder_each_time(pair: Pair) -> None:
     """The lexical ranking is cached; each call itself reports that the encoder is unavailable."""
 
-    class Away(PooledEncoder):
+    class UnavailableEncoder(PooledEncoder):
         encoder_id, dimensions = ENCODER_ID, 384
 
         async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -214,8 +214,8 @@ async def test_cached_recall_reports_unavailable_encoder_each_time(pair: Pair) -
         async def close(self) -> None: ...
 
     await pair.without.create()
-    await some(pair)
-    services = replace(pair.with_cache.services, encoders={ENCODER_ID: Away()})
+    await remember_some(pair)
+    services = replace(pair.with_cache.services, encoders={ENCODER_ID: UnavailableEncoder()})
     away = replace(pair.with_cache, services=services)
     for cached in (False, True):
         answer = await away.recall_once("honey swarm")
@@ -251,7 +251,7 @@ async def test_query_vector_is_encoded_once_for_all_processes(pair: Pair, minilm
 async def test_redis_has_no_trace_of_a_forgotten_text(pair: Pair, server: Redis) -> None:
     """After a recalled memory is forgotten, no key or value in Redis contains a word, a stem or the vector of it."""
     await pair.without.create()
-    await some(pair)
+    await remember_some(pair)
     stored = (await pair.with_cache.remember(SECRET, session="s0", labels={"who": "Quetzalcoatl"})).memory
     for question in ("axolotls", "Who breeds in Xochimilco?", SECRET[:20]):
         for _ in range(2):

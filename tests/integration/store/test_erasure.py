@@ -17,7 +17,7 @@ from somabrain_service.commands.get_namespace import get_namespace
 from somabrain_service.commands.shared.context import utc_now
 from somabrain_service.store.maintenance import MaintenanceStore
 from tests.integration.store.conftest import Brain
-from tests.integration.store.jobs import swept
+from tests.integration.store.jobs import run_until_done
 from tests.integration.store.tables import counted_exactly, dump, wait_for_lock_waiters
 from tests.support.clones import Clone
 
@@ -164,9 +164,9 @@ async def test_expiry_skips_memory_locked_by_update_until_next_run(
         await holder.execute("SELECT FROM memories WHERE tenant_id = %s FOR UPDATE", [words.tenant])
         update = asyncio.create_task(words.update(memory, text="A zanzibarite."))
         await wait_for_lock_waiters(database, 1)
-        assert [done.rows for done in await swept(expiry, maintenance)] == [0]
+        assert [done.rows for done in await run_until_done(expiry, maintenance)] == [0]
     await update
-    assert [done.rows for done in await swept(expiry, maintenance)] == [1]
+    assert [done.rows for done in await run_until_done(expiry, maintenance)] == [1]
     assert "zanzibarit" not in dump(database)
     counted_exactly(database)
 

@@ -22,7 +22,7 @@ from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
 from tests.integration.store.conftest import Brain
-from tests.integration.store.jobs import swept
+from tests.integration.store.jobs import run_until_done
 from tests.integration.store.tables import dump, end_sessions, versions
 from tests.support.clones import Clone
 
@@ -100,7 +100,7 @@ async def test_expired_memory_is_deleted_with_its_rows_and_counts(
     await brain.update(doomed.memory, text="Ada sold the quixotic old hive.")
     assert min(rows_of(database, doomed.memory).values()) > 0
     before = counted(database)
-    assert [done.rows for done in await swept(ExpireMemories(later, 1), maintenance)] == [1]
+    assert [done.rows for done in await run_until_done(ExpireMemories(later, 1), maintenance)] == [1]
     assert set(rows_of(database, doomed.memory).values()) == {0}
     assert min(v for t, v in rows_of(database, live.memory).items() if t != "memory_revisions") > 0
     assert counted(database) != before
@@ -114,14 +114,14 @@ async def test_expired_memory_is_deleted_with_its_rows_and_counts(
 async def test_unexpired_memory_is_not_deleted(brain: Brain, maintenance: MaintenanceStore) -> None:
     unexpired = await brain.remember("later", ttl=2 * HOUR)
     forever = await brain.remember("forever")
-    assert await swept(ExpireMemories(later, 1), maintenance) == [BatchResult(0)]
+    assert await run_until_done(ExpireMemories(later, 1), maintenance) == [BatchResult(0)]
     assert {memory.name for memory in await brain.list_all()} == {unexpired.memory.name, forever.memory.name}
 
 
 async def test_memory_made_permanent_before_expiry_is_not_deleted(brain: Brain, maintenance: MaintenanceStore) -> None:
     memory = (await brain.remember("short", ttl=HOUR / 2)).memory
     await brain.update(memory, expire_time=None)
-    assert await swept(ExpireMemories(later, 1), maintenance) == [BatchResult(0)]
+    assert await run_until_done(ExpireMemories(later, 1), maintenance) == [BatchResult(0)]
     assert len(await brain.list_all()) == 1
 
 
@@ -134,7 +134,7 @@ async def test_change_feed_has_one_version_per_expiry_batch(words: Brain, mainte
     cursor = await feed_from_now(words)
     await words.remember("short one", ttl=HOUR / 2)
     await words.remember("short two", ttl=HOUR / 2)
-    await swept(ExpireMemories(later, 1), maintenance)
+    await run_until_done(ExpireMemories(later, 1), maintenance)
     await words.remember("last")
     events = await feed(words, cursor, 5)
     assert [event.change.type.name for event in events if event.change] == [
@@ -163,7 +163,7 @@ async def test_replayed_request_of_expired_memory_writes_nothing_and_has_no_hash
     words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
     await words.remember("short", ttl=HOUR / 2, request_id="r-1")
-    await swept(ExpireMemories(later, 1), maintenance)
+    await run_until_done(ExpireMemories(later, 1), maintenance)
     with psycopg.connect(database.owner_dsn) as owner:
         assert owner.execute("SELECT body_hash FROM idempotency_keys").fetchall() == [(None,)]
     with pytest.raises(NotFound):
@@ -181,7 +181,7 @@ async def test_expiry_batches_are_bounded_and_cover_every_tenant(
         await asyncio.gather(*(brain.remember(f"short {i}", ttl=HOUR / 2) for i in range(12)))
     assert await maintenance.expire((await maintenance.expired(later(), 1))[0], later(), 5) == 5
     assert counted(database)[0] == 19
-    assert sum(done.rows for done in await swept(ExpireMemories(later, 1), maintenance)) == 19
+    assert sum(done.rows for done in await run_until_done(ExpireMemories(later, 1), maintenance)) == 19
     assert counted(database)[0] == 0
     expired = await maintenance.expired(later(), 10)
     assert expired == []
@@ -223,7 +223,7 @@ async def test_expiry_concurrent_with_writes_and_deletes_keeps_counts_exact(
     await asyncio.gather(*(write(number) for number in range(8)))
     stop.set()
     await sweeping
-    await swept(ExpireMemories(later, 1), maintenance)
+    await run_until_done(ExpireMemories(later, 1), maintenance)
     usage = counted(database)
     assert usage[0] == len(await words.list_all()) == 8 * (8 - 2)  # even numbers stay, but 0 and 10 are forgotten
 
@@ -241,8 +241,8 @@ async def test_feed_trim_keeps_the_newest_change(words: Brain, maintenance: Main
     for i in range(4):
         await words.remember(f"bee {i}")
         cursors.append(await feed_from_now(words))
-    assert await swept(TrimChangeFeed(now, Metrics(), 1), maintenance) == [BatchResult(0)]
-    assert sum(done.rows for done in await swept(TrimChangeFeed(after_a_week, Metrics(), 1), maintenance)) == 3
+    assert await run_until_done(TrimChangeFeed(now, Metrics(), 1), maintenance) == [BatchResult(0)]
+    assert sum(done.rows for done in await run_until_done(TrimChangeFeed(after_a_week, Metrics(), 1), maintenance)) == 3
     assert versions(database) == [(4, 0)]
     await words.remember("bee 4")
     assert len(await words.list_all()) == 5
@@ -278,15 +278,15 @@ async def test_feed_is_trimmed_only_from_its_beginning(
         await words.remember(f"bee {i}")
     with psycopg.connect(database.owner_dsn) as owner:
         owner.execute("UPDATE changes SET change_time = %s WHERE version IN (1, 2, 4)", [now() - timedelta(days=8)])
-    await swept(TrimChangeFeed(now, Metrics(), 1), maintenance)
+    await run_until_done(TrimChangeFeed(now, Metrics(), 1), maintenance)
     assert versions(database) == [(2, 0), (3, 0), (4, 0)]
 
 
 async def test_request_ids_are_purged_after_a_day(words: Brain, maintenance: MaintenanceStore, database: Clone) -> None:
     result = await words.remember("bee", request_id="r-1")
-    assert await swept(PurgeIdempotencyKeys(now, 1), maintenance) == [BatchResult(0)]
+    assert await run_until_done(PurgeIdempotencyKeys(now, 1), maintenance) == [BatchResult(0)]
     assert (await words.remember("bee", request_id="r-1")).memory == result.memory
-    (done,) = await swept(PurgeIdempotencyKeys(lambda: now() + 25 * HOUR, 1), maintenance)
+    (done,) = await run_until_done(PurgeIdempotencyKeys(lambda: now() + 25 * HOUR, 1), maintenance)
     assert (done.rows, done.has_more, round(done.lag_s / 3600)) == (1, False, 1)
     with psycopg.connect(database.owner_dsn) as owner:
         assert owner.execute("SELECT count(*) FROM idempotency_keys").fetchone() == (0,)

@@ -1,7 +1,7 @@
 """With row security off, a tenant neither reads nor writes another's rows, since every statement names its tenant.
 
-The other tenant is a duplicate: its rows have the same namespace numbers, names, memory ids, request ids and sessions, so
-a statement that does not name its tenant would read or write them too.
+The other tenant is a duplicate: its rows have the same namespace numbers, names, memory ids, request ids and
+sessions, so a statement that does not name its tenant would read or write them too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.support.clones import Clone
 
 pytestmark = pytest.mark.own_server
 
-TWIN = UUID(int=7)
+DUPLICATE = UUID(int=7)
 PARENTS_FIRST = tuple(reversed(TENANT_TABLES))
 
 
@@ -53,19 +53,19 @@ def all_rows_of(database: Clone, tenant: UUID) -> dict[str, list[tuple[object, .
         return {table: rows_of(owner, table, tenant) for table in TENANT_TABLES}
 
 
-def plant_twin(database: Clone, tenant: UUID) -> None:
+def plant_duplicate(database: Clone, tenant: UUID) -> None:
     """Copy every row of a tenant to the duplicate tenant, with the same numbers and different words."""
     with psycopg.connect(database.owner_dsn) as owner:
         for table in PARENTS_FIRST:
             for row in rows_of(owner, table, tenant):
-                copied = [TWIN, *(Jsonb(value) if isinstance(value, dict) else value for value in row[1:])]
+                copied = [DUPLICATE, *(Jsonb(value) if isinstance(value, dict) else value for value in row[1:])]
                 owner.execute(
                     sql.SQL("INSERT INTO {} OVERRIDING SYSTEM VALUE VALUES ({})").format(
                         sql.Identifier(table), sql.SQL(", ").join([sql.Placeholder()] * len(copied))
                     ),
                     copied,
                 )
-        owner.execute("UPDATE memories SET text = 'the twin''s ' || text WHERE tenant_id = %s", [TWIN])
+        owner.execute("UPDATE memories SET text = 'the twin''s ' || text WHERE tenant_id = %s", [DUPLICATE])
 
 
 NO_ROWS = ("relayed", "memory_vectors", "memory_token_vectors")
@@ -91,7 +91,7 @@ async def test_reads_return_only_rows_of_their_tenant(words: Brain, database: Cl
     """Recall, lists, statistics, revisions and replays are the same as without the duplicate tenant."""
     await fill(words)
     before = await words.statistics()
-    plant_twin(database, words.tenant)
+    plant_duplicate(database, words.tenant)
     without_row_security(database)
     assert await words.statistics() == before
     for question in ("bees dance", "wasp", "ada keeps"):
@@ -115,9 +115,9 @@ async def test_reads_return_only_rows_of_their_tenant(words: Brain, database: Cl
 async def test_writes_leave_another_tenant_unchanged(words: Brain, database: Clone) -> None:
     """Remember, Update, Forget, erasure, settings and DeleteNamespace change no row of the duplicate tenant."""
     gone = await fill(words)
-    plant_twin(database, words.tenant)
+    plant_duplicate(database, words.tenant)
     without_row_security(database)
-    before = all_rows_of(database, TWIN)
+    before = all_rows_of(database, DUPLICATE)
     assert min(len(rows) for table, rows in before.items() if table not in NO_ROWS) > 0
     first = (await words.list_all())[0]
     again = await words.remember("One more bee dances.", session="s", labels={"k": "w"}, request_id="r-3")
@@ -128,9 +128,9 @@ async def test_writes_leave_another_tenant_unchanged(words: Brain, database: Clo
     await words.forget(gone, request_id="r-0")  # answered as before
     await words.change(language="de")
     await words.change(encoder="lexical")
-    assert all_rows_of(database, TWIN) == before
+    assert all_rows_of(database, DUPLICATE) == before
     await delete_namespace(words.services, words.tenant, words.parent, request_id="r-6")
-    assert all_rows_of(database, TWIN) == before
+    assert all_rows_of(database, DUPLICATE) == before
     assert [table for table, rows in all_rows_of(database, words.tenant).items() if rows] == ["idempotency_keys"]
 
 
@@ -139,9 +139,9 @@ async def test_jobs_leave_another_tenant_unchanged(
 ) -> None:
     """Expiry and trimming of the feed of one tenant change no row of the other."""
     await fill(words)
-    plant_twin(database, words.tenant)
+    plant_duplicate(database, words.tenant)
     without_row_security(database)
-    before = all_rows_of(database, TWIN)
+    before = all_rows_of(database, DUPLICATE)
     later = utc_now() + timedelta(days=30)
     pending = [each for each in await maintenance.expired(later, 10) if each.tenant == words.tenant]
     assert [await maintenance.expire(each, later, 10) for each in pending] == [1]
@@ -150,4 +150,4 @@ async def test_jobs_leave_another_tenant_unchanged(
         await maintenance.trim_changes(each, later, timedelta(), 99) for each in due if each.tenant == words.tenant
     ]
     assert [each.count > 0 for each in trimmed] == [True]
-    assert all_rows_of(database, TWIN) == before
+    assert all_rows_of(database, DUPLICATE) == before

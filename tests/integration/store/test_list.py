@@ -17,7 +17,7 @@ from tests.integration.store.conftest import Brain
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
 
 
-async def some(brain: Brain) -> None:
+async def remember_some(brain: Brain) -> None:
     for i in range(23):
         await brain.remember(
             f"memory {i}",
@@ -30,7 +30,7 @@ async def some(brain: Brain) -> None:
 @pytest.mark.parametrize("way", ["", " desc"])
 @pytest.mark.parametrize("field", ["create_time", "event_time", "session_position"])
 async def test_list_returns_every_memory_once_in_order(words: Brain, field: str, way: str, page_size: int) -> None:
-    await some(words)
+    await remember_some(words)
     listed = await words.list_all(page_size=page_size, order=Order.parse(field + way))
     assert len({memory.name for memory in listed}) == 23 == len(listed)
 
@@ -43,7 +43,7 @@ async def test_list_returns_every_memory_once_in_order(words: Brain, field: str,
 
 
 async def test_page_token_of_another_request_or_altered_is_refused(words: Brain) -> None:
-    await some(words)
+    await remember_some(words)
     page = await list_memories(words.services, words.tenant, ListQuery(words.parent, page_size=5))
     token = page.next_page_token
     other = words.of("other").at("words")
@@ -63,7 +63,7 @@ async def test_page_token_of_another_request_or_altered_is_refused(words: Brain)
 
 
 async def test_writes_between_pages_do_not_shift_pages(words: Brain) -> None:
-    await some(words)
+    await remember_some(words)
     first = await list_memories(words.services, words.tenant, ListQuery(words.parent, page_size=10))
     await words.forget(first.memories[0].name)
     second = await list_memories(

@@ -55,7 +55,7 @@ def plant(owner: psycopg.Connection, brain: Brain, number: int, memories: range,
     )
 
 
-async def whole_pass(job: RemoveOrphanedTerms, store: MaintenanceStore) -> int:
+async def run_pass(job: RemoveOrphanedTerms, store: MaintenanceStore) -> int:
     """Run the job until its pass is over, and return for how many memories it removed terms."""
     removed = (await job.run_once(store)).rows
     while job.interval_s == PAGE_INTERVAL_S:
@@ -78,7 +78,7 @@ async def test_orphaned_terms_are_deleted_and_counts_corrected(
     with pytest.raises(AssertionError):
         counted_exactly(database)
     job = RemoveOrphanedTerms(lambda: datetime.now(UTC), IDLE_S)
-    assert await whole_pass(job, maintenance) == 60
+    assert await run_pass(job, maintenance) == 60
     counted_exactly(database)
     after = await brain.recall("heron")
     assert [(hit.memory.text, hit.score) for hit in after.hits] == [(h.memory.text, h.score) for h in before.hits]
@@ -90,7 +90,7 @@ async def test_pass_without_orphans_changes_nothing(
 ) -> None:
     await brain.remember("The heron stands in the reeds.")
     version = (await brain.namespace()).version
-    assert await whole_pass(RemoveOrphanedTerms(lambda: datetime.now(UTC), IDLE_S), maintenance) == 0
+    assert await run_pass(RemoveOrphanedTerms(lambda: datetime.now(UTC), IDLE_S), maintenance) == 0
     assert (await brain.namespace()).version == version
     counted_exactly(database)
 
@@ -101,12 +101,12 @@ async def test_next_orphan_pass_runs_a_day_later(
     """Terms that a pod of an earlier version left after the first pass are removed by the next one."""
     ahead = timedelta(0)
     job = RemoveOrphanedTerms(lambda: datetime.now(UTC) + ahead, IDLE_S)
-    await whole_pass(job, maintenance)
+    await run_pass(job, maintenance)
     plant(owner, brain, (await brain.namespace()).number, range(10, 11), "late")
     ahead = timedelta(hours=23)
-    assert await whole_pass(job, maintenance) == 0
+    assert await run_pass(job, maintenance) == 0
     ahead = timedelta(hours=25)
-    assert await whole_pass(job, maintenance) == 1
+    assert await run_pass(job, maintenance) == 1
     counted_exactly(database)
 
 
@@ -155,7 +155,7 @@ async def test_orphan_removal_is_invisible_to_writers_and_watchers(
     plant(owner, brain, number, range(10, 200), "heron", "reed")
     job = RemoveOrphanedTerms(lambda: datetime.now(UTC), IDLE_S)
     removed, *written = await asyncio.gather(
-        whole_pass(job, maintenance), *(brain.remember(f"The heron {i} stands in the reeds.") for i in range(20))
+        run_pass(job, maintenance), *(brain.remember(f"The heron {i} stands in the reeds.") for i in range(20))
     )
     assert removed == 190
     counted_exactly(database)

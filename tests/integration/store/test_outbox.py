@@ -16,7 +16,7 @@ from somabrain_service.events.cloudevents import EventBatch, PendingChanges, bui
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
 from tests.integration.store.conftest import Brain
-from tests.integration.store.jobs import swept
+from tests.integration.store.jobs import run_until_done
 from tests.integration.store.tables import versions
 from tests.support.clones import Clone
 
@@ -123,7 +123,7 @@ async def test_unpublished_changes_are_trimmed_only_without_grace_period(
     for i in range(4):
         await words.remember(f"bee {i}")
     metrics = Metrics()
-    await swept(TrimChangeFeed(lambda: at(8), metrics, 1, grace_period), maintenance)
+    await run_until_done(TrimChangeFeed(lambda: at(8), metrics, 1, grace_period), maintenance)
     assert versions(database) == ([(4, 0)] if grace_period is None else [(1, 0), (2, 0), (3, 0), (4, 0)])
     assert b"somabrain_events_lost_total 0.0" in metrics.exposition()
 
@@ -131,10 +131,10 @@ async def test_unpublished_changes_are_trimmed_only_without_grace_period(
 async def test_changes_are_trimmed_once_published(words: Brain, maintenance: MaintenanceStore, database: Clone) -> None:
     await words.remember_all(*(RememberItem(MemoryDraft(f"bee {i}")) for i in range(4)))
     await publish_pending(maintenance, changes=2)
-    await swept(TrimChangeFeed(lambda: at(8), Metrics(), 1, MONTH), maintenance)
+    await run_until_done(TrimChangeFeed(lambda: at(8), Metrics(), 1, MONTH), maintenance)
     assert versions(database) == [(1, 1), (1, 2), (1, 3)]
     await publish_pending(maintenance)
-    await swept(TrimChangeFeed(lambda: at(8), Metrics(), 1, MONTH), maintenance)
+    await run_until_done(TrimChangeFeed(lambda: at(8), Metrics(), 1, MONTH), maintenance)
     assert versions(database) == [(1, 3)]
 
 
@@ -146,7 +146,7 @@ async def test_unpublished_changes_past_grace_period_are_trimmed_and_counted(
     for i in range(4):
         await words.remember(f"bee {i}")
     metrics = Metrics()
-    await swept(TrimChangeFeed(lambda: at(38), metrics, 1, MONTH), maintenance)
+    await run_until_done(TrimChangeFeed(lambda: at(38), metrics, 1, MONTH), maintenance)
     assert versions(database) == [(5, 0)]
     assert b"somabrain_events_lost_total 3.0" in metrics.exposition()
     assert kinds(await publish_pending(maintenance)) == ["reset", "remembered"]

@@ -38,7 +38,7 @@ EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
 ENGLISH = analyzer.latest_analyzer("en")
 
 
-async def a_summer(brain: Brain, days: int = 60, sessions: int = 3) -> list[Memory]:
+async def remember_summer(brain: Brain, days: int = 60, sessions: int = 3) -> list[Memory]:
     """Remember texts of a few words, many alike, in sessions, an hour apart."""
     chance = random.Random(7)
     memories = []
@@ -60,7 +60,7 @@ async def a_summer(brain: Brain, days: int = 60, sessions: int = 3) -> list[Memo
     return memories
 
 
-def by_hand(memories: Sequence[Memory], query: str) -> list[tuple[float, str]]:
+def reference_scores(memories: Sequence[Memory], query: str) -> list[tuple[float, str]]:
     """Score every memory by the formulas of docs/recall.md, lexically and without limits."""
     documents = [ENGLISH.terms(memory.text) for memory in memories]
     terms = sorted(ENGLISH.terms(query))
@@ -83,10 +83,10 @@ def by_hand(memories: Sequence[Memory], query: str) -> list[tuple[float, str]]:
 
 @pytest.mark.parametrize("query", ["swarm of drones in winter", "honey", "wax comb larva pollen frost"])
 async def test_recall_equals_exhaustive_scoring(words: Brain, query: str) -> None:
-    memories = await a_summer(words)
+    memories = await remember_summer(words)
     answer = await words.recall(query, top_k=30)
     hits = [(hit.score, str(hit.memory.name)) for hit in answer.hits]
-    assert hits == by_hand(memories, query)[:30]
+    assert hits == reference_scores(memories, query)[:30]
     assert len(hits) == 30
 
 
@@ -120,7 +120,7 @@ async def test_ties_are_ordered_by_newest_event_then_name(words: Brain) -> None:
 
 
 async def test_result_does_not_depend_on_row_order(words: Brain, database: Clone) -> None:
-    await a_summer(words)
+    await remember_summer(words)
     before = await words.recall("honey wax comb", top_k=50)
     with psycopg.connect(database.owner_dsn) as owner:
         for table in ("memories", "memory_terms"):
@@ -150,7 +150,7 @@ async def test_result_does_not_depend_on_row_order(words: Brain, database: Clone
 )
 async def test_filtered_recall_returns_up_to_top_k_matches(brain: Brain, where: MemoryFilter) -> None:
     """Recall has as many hits as memories match, up to top_k, and no others; a list has the same memories."""
-    memories = await a_summer(brain, 40)
+    memories = await remember_summer(brain, 40)
 
     def matches(memory: Memory) -> bool:
         return (
@@ -210,7 +210,7 @@ async def test_recall_in_empty_namespace_is_empty(brain: Brain) -> None:
 
 
 async def test_min_score_returns_all_hits_or_none(words: Brain) -> None:
-    await a_summer(words)
+    await remember_summer(words)
     whole = await words.recall("honey wax")
     assert len(whole.hits) == 10
     assert (await words.recall("honey wax", min_score=whole.best_lexical)).hits == whole.hits

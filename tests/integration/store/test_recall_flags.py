@@ -18,13 +18,13 @@ def switched(brain: Brain, **flags: bool) -> Brain:
     return replace(brain, services=replace(brain.services, flags=FixedFlags(Flags.model_validate(flags))))
 
 
-async def some(brain: Brain) -> None:
+async def remember_some(brain: Brain) -> None:
     for text, salience in (("In winter the bees cluster.", 1.0), ("It is cold outside.", 0.0), ("Bees dance.", 0.5)):
         await brain.remember(text, session="s", salience=salience)
 
 
 async def test_disabled_dense_recall_ranks_by_lexical_score(brain: Brain) -> None:
-    await some(brain)
+    await remember_some(brain)
     off = switched(brain, dense_recall=False)
     answer = await off.recall(QUESTION)
     assert (answer.encoder_id, answer.degraded) == ("", ())
@@ -37,7 +37,7 @@ async def test_disabled_dense_recall_ranks_by_lexical_score(brain: Brain) -> Non
 
 
 async def test_disabled_contiguity_adds_no_boost_or_neighbours(words: Brain) -> None:
-    await some(words)
+    await remember_some(words)
     contiguities = {hit.memory.text: hit.breakdown.contiguity for hit in (await words.recall("cluster")).hits}
     assert contiguities["It is cold outside."] > 0
     answer = await switched(words, contiguity=False).recall("cluster")
@@ -45,7 +45,7 @@ async def test_disabled_contiguity_adds_no_boost_or_neighbours(words: Brain) -> 
 
 
 async def test_disabled_bias_ignores_recency_and_salience(words: Brain) -> None:
-    await some(words)
+    await remember_some(words)
     weighed = {hit.breakdown.salience for hit in (await words.recall("bees")).hits}
     assert weighed > {1.0}
     answer = await switched(words, bias=False).recall("bees")

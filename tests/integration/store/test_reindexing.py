@@ -57,7 +57,7 @@ async def maintenance(database: Clone) -> AsyncIterator[MaintenanceStore]:
         yield session
 
 
-class Moving:
+class MovableClock:
     """A clock that can be advanced, so that no test waits for a pause to end."""
 
     def __init__(self) -> None:
@@ -68,12 +68,12 @@ class Moving:
 
 
 @pytest.fixture
-def clock() -> Moving:
-    return Moving()
+def clock() -> MovableClock:
+    return MovableClock()
 
 
 @pytest.fixture
-def workers(brain: Brain, clock: Moving) -> list[Job]:
+def workers(brain: Brain, clock: MovableClock) -> list[Job]:
     return [Reencode(brain.services.encoders, clock, 1.0), Reanalyze(clock, 1.0)]
 
 
@@ -93,7 +93,7 @@ async def answers(brain: Brain) -> list[list[tuple[str, float]]]:
     return [[(hit.memory.text, hit.score) for hit in answer.hits] for answer in results]
 
 
-def sound(database: Clone) -> None:
+def check_consistent(database: Clone) -> None:
     """Check that terms are of the namespace's analyzer, vectors of its encoder, and counts exact."""
     with psycopg.connect(database.owner_dsn) as owner:
         for ns, analyzer, encoder, mark in owner.execute(
@@ -148,16 +148,16 @@ async def test_new_encoder_answers_as_if_always_set(
     for ours, theirs in zip(await answers(other), await answers(brain), strict=True):
         # Encoded with other texts beside them, so padded otherwise: equal but for the last digits.
         assert [score for _, score in ours] == pytest.approx([score for _, score in theirs], abs=1e-3)
-    sound(database)
+    check_consistent(database)
     await other.change(encoder="lexical")
     assert ((await other.statistics()).vectors, (await other.statistics()).unencoded) == (0, 0)
     assert not (await other.recall("children")).degraded
     assert await work(workers, maintenance) == 0
-    sound(database)
+    check_consistent(database)
 
 
 async def test_new_language_answers_as_if_always_set(
-    words: Brain, maintenance: MaintenanceStore, clock: Moving, database: Clone
+    words: Brain, maintenance: MaintenanceStore, clock: MovableClock, database: Clone
 ) -> None:
     german = words.at("german")
     await german.create(encoder="lexical", language="de")
@@ -177,7 +177,7 @@ async def test_new_language_answers_as_if_always_set(
     assert await work([worker], maintenance) == len(TEXTS) + 1 - 100
     assert (await words.statistics()).unanalyzed == 0
     assert await answers(words) == await answers(german)
-    sound(database)
+    check_consistent(database)
 
 
 async def test_repeated_setting_change_does_nothing(
@@ -204,7 +204,7 @@ async def test_repeated_setting_change_does_nothing(
 
 
 async def test_writes_during_setting_changes_use_the_settings_in_force(
-    brain: Brain, maintenance: MaintenanceStore, clock: Moving, database: Clone
+    brain: Brain, maintenance: MaintenanceStore, clock: MovableClock, database: Clone
 ) -> None:
     """Memories stored by eight writers while encoder and language change are indexed by the settings in force."""
     workers: list[Job] = [Reencode(brain.services.encoders, clock, 1.0), Reanalyze(clock, 1.0)]
@@ -251,7 +251,7 @@ async def test_writes_during_setting_changes_use_the_settings_in_force(
     for _ in range(3):
         clock.ahead += timedelta(minutes=2)
         await work(workers, maintenance)
-    sound(database)
+    check_consistent(database)
 
 
 class Faulty(PooledEncoder):
@@ -274,7 +274,7 @@ class Faulty(PooledEncoder):
 
 
 async def test_memories_stored_during_encoder_outage_are_encoded_later(
-    brain: Brain, minilm: OnnxEncoder, maintenance: MaintenanceStore, clock: Moving, database: Clone
+    brain: Brain, minilm: OnnxEncoder, maintenance: MaintenanceStore, clock: MovableClock, database: Clone
 ) -> None:
     """Memories stored while the encoder was unavailable are encoded once it is available again.
 
@@ -304,7 +304,7 @@ async def test_memories_stored_during_encoder_outage_are_encoded_later(
 
 
 async def test_clock_moved_back_does_not_delay_encoding(
-    brain: Brain, minilm: OnnxEncoder, maintenance: MaintenanceStore, clock: Moving
+    brain: Brain, minilm: OnnxEncoder, maintenance: MaintenanceStore, clock: MovableClock
 ) -> None:
     """After a failover to a database whose clock is an hour behind, a back-off of seconds does not become an hour."""
     faulty = Faulty(minilm)
@@ -374,7 +374,9 @@ async def test_reindexing_emits_no_event_and_export_stays_complete(
                 break
 
 
-async def test_job_moves_to_a_process_that_reaches_the_encoder(brain: Brain, database: Clone, clock: Moving) -> None:
+async def test_job_moves_to_a_process_that_reaches_the_encoder(
+    brain: Brain, database: Clone, clock: MovableClock
+) -> None:
     """The leader's endpoint refuses connections, the other process' own one answers: memories are encoded soon."""
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(embeddings(brain.services.encoders[ENCODER_ID]))
@@ -405,7 +407,7 @@ async def test_job_moves_to_a_process_that_reaches_the_encoder(brain: Brain, dat
         await asyncio.gather(*running, return_exceptions=True)
 
 
-class Picky(PooledEncoder):
+class EncoderFailingForOneText(PooledEncoder):
     """The real encoder, except that it fails for one text."""
 
     def __init__(self, encoder: Encoder, text: str) -> None:
@@ -423,14 +425,16 @@ class Picky(PooledEncoder):
 
 
 async def test_text_that_cannot_be_encoded_does_not_cost_the_job_lock(
-    brain: Brain, maintenance: MaintenanceStore, database: Clone, clock: Moving
+    brain: Brain, maintenance: MaintenanceStore, database: Clone, clock: MovableClock
 ) -> None:
     """The run does not fail, so its process keeps the job, and encodes later memories at once."""
     lexical = brain.at("picky")
     await lexical.create(encoder="lexical")
     await lexical.remember("Wasps do not.")
     await lexical.change(encoder=ENCODER_ID)
-    job = Reencode({ENCODER_ID: Picky(brain.services.encoders[ENCODER_ID], "Wasps do not.")}, clock, 1.0)
+    job = Reencode(
+        {ENCODER_ID: EncoderFailingForOneText(brain.services.encoders[ENCODER_ID], "Wasps do not.")}, clock, 1.0
+    )
     assert (await job.run_once(maintenance)).failure is None
     await lexical.remember("Bees dance.")
     clock.ahead += timedelta(minutes=1)

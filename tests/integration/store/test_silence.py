@@ -39,7 +39,7 @@ def silent() -> Iterator[str]:
 
 
 @pytest.fixture
-async def between(database: Clone) -> AsyncIterator[Proxy]:
+async def stalling_proxy(database: Clone) -> AsyncIterator[Proxy]:
     """A path to PostgreSQL that can fall silent: data on it then never arrives."""
     async with proxy(database.server.socket / ".s.PGSQL.5432") as running:
         yield running
@@ -53,14 +53,14 @@ async def ignore(ready: bool) -> None:
     """Do nothing about a change of readiness."""
 
 
-async def test_multi_host_dsn_connects_past_a_silent_host(database: Clone, between: Proxy, silent: str) -> None:
+async def test_multi_host_dsn_connects_past_a_silent_host(database: Clone, stalling_proxy: Proxy, silent: str) -> None:
     """With two hosts, the first of which is silent, the service becomes ready, and only one connection waits for it."""
-    async with open_store(dsn(database, "app", silent, between.address), SETTINGS) as store:
+    async with open_store(dsn(database, "app", silent, stalling_proxy.address), SETTINGS) as store:
         readiness = Readiness(store, Metrics(), ignore, DatabaseClock())
         async with asyncio.timeout(20):
             while not readiness.state.ready:
                 await readiness.probe()
-    async with open_pool(dsn(database, "app", silent, between.address), SETTINGS) as pool:
+    async with open_pool(dsn(database, "app", silent, stalling_proxy.address), SETTINGS) as pool:
         first = await pool.acquire()
         started = time.monotonic()
         second = await pool.acquire()
@@ -69,9 +69,11 @@ async def test_multi_host_dsn_connects_past_a_silent_host(database: Clone, betwe
             await pool.release(connection)
 
 
-async def test_short_deadlines_still_find_the_responsive_host(database: Clone, between: Proxy, silent: str) -> None:
+async def test_short_deadlines_still_find_the_responsive_host(
+    database: Clone, stalling_proxy: Proxy, silent: str
+) -> None:
     """A caller whose deadline is shorter than the timeout of a connection records that the host was silent."""
-    async with open_pool(dsn(database, "app", silent, between.address), SETTINGS) as pool:
+    async with open_pool(dsn(database, "app", silent, stalling_proxy.address), SETTINGS) as pool:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1.5):
                 await pool.acquire()
@@ -79,64 +81,64 @@ async def test_short_deadlines_still_find_the_responsive_host(database: Clone, b
             await pool.release(await pool.acquire())
 
 
-async def test_readiness_detects_a_silent_server_and_recovers(database: Clone, between: Proxy) -> None:
+async def test_readiness_detects_a_silent_server_and_recovers(database: Clone, stalling_proxy: Proxy) -> None:
     """A server that falls silent makes the process not ready after two seconds, and ready soon after it returns."""
     changes: asyncio.Queue[bool] = asyncio.Queue()
-    async with open_store(dsn(database, "app", between.address), SETTINGS) as store:
+    async with open_store(dsn(database, "app", stalling_proxy.address), SETTINGS) as store:
         readiness = Readiness(store, Metrics(), changes.put, DatabaseClock())
         watching = asyncio.create_task(readiness.watch())
         async with asyncio.timeout(10):
             assert await changes.get()
-        between.delay_s = FOREVER_S
+        stalling_proxy.delay_s = FOREVER_S
         async with asyncio.timeout(PROBE_TIMEOUT_S + 2):
             assert not await changes.get()
         await asyncio.sleep(6)
         assert "did not answer" in readiness.state.reason
-        between.delay_s = 0.0
+        stalling_proxy.delay_s = 0.0
         async with asyncio.timeout(SETTINGS.connect_timeout_s + 4):
             assert await changes.get()
         watching.cancel()
 
 
-async def test_write_on_a_silent_connection_is_retried_on_another(database: Clone, between: Proxy) -> None:
+async def test_write_on_a_silent_connection_is_retried_on_another(database: Clone, stalling_proxy: Proxy) -> None:
     """A connection that fell silent is given up once PostgreSQL must have answered; another one does the write."""
-    async with open_pool(dsn(database, "app", between.address), SETTINGS) as pool:
+    async with open_pool(dsn(database, "app", stalling_proxy.address), SETTINGS) as pool:
         transactions = Transactions(pool)
         used = await pool.acquire()
         await pool.release(used)
 
-        between.delay_s = FOREVER_S
+        stalling_proxy.delay_s = FOREVER_S
         writing = asyncio.create_task(
             transactions.write(tenant_id("i", "t"), lambda connection: connection.execute(ONE))
         )
         await asyncio.sleep(0.5)
-        between.delay_s = 0.0  # for new connections: what the old one holds never arrives
+        stalling_proxy.delay_s = 0.0  # for new connections: what the old one holds never arrives
         async with asyncio.timeout(3 * SETTINGS.statement_timeout_s + GRACE_S + 2):
             assert (await writing).scalar_one() == 1
         assert used.lost
         assert pool.in_use == 0
 
 
-async def test_job_on_a_silent_connection_fails_instead_of_hanging(database: Clone, between: Proxy) -> None:
+async def test_job_on_a_silent_connection_fails_instead_of_hanging(database: Clone, stalling_proxy: Proxy) -> None:
     """A background job, which has no deadline, ends with an error instead of waiting for hours."""
-    async with open_worker_store(dsn(database, "worker", between.address), SETTINGS) as store:
+    async with open_worker_store(dsn(database, "worker", stalling_proxy.address), SETTINGS) as store:
         async with store.acquire("job", Shard(0, 1)) as held:
             assert held is not None
-            between.delay_s = FOREVER_S
+            stalling_proxy.delay_s = FOREVER_S
             with pytest.raises(StoreUnavailable, match="did not answer in time"):
                 async with asyncio.timeout(2 * SETTINGS.statement_timeout_s + GRACE_S + 2):
                     await held.unencoded((), ())
-        between.delay_s = 0.0
+        stalling_proxy.delay_s = 0.0
         async with store.acquire("another job", Shard(0, 1)) as again:
             assert again is not None
 
 
-async def test_cancelled_call_does_not_wait_for_a_silent_server(database: Clone, between: Proxy) -> None:
+async def test_cancelled_call_does_not_wait_for_a_silent_server(database: Clone, stalling_proxy: Proxy) -> None:
     """A deadline ends a call and frees its slot in the pool at once: nothing waits for the cancelled statement."""
-    async with open_pool(dsn(database, "app", between.address), SETTINGS) as pool:
+    async with open_pool(dsn(database, "app", stalling_proxy.address), SETTINGS) as pool:
         transactions = Transactions(pool)
         await transactions.fetch_one(ONE)
-        between.delay_s = FOREVER_S
+        stalling_proxy.delay_s = FOREVER_S
         started = time.monotonic()
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(transactions.write(tenant_id("i", "t"), lambda each: each.execute(ONE)), 0.5)

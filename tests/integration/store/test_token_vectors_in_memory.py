@@ -230,7 +230,7 @@ async def test_token_vectors_are_evicted_before_any_index(database: Clone, minil
         index = total - tokens
         assert 200 * PIECES * DIMENSIONS / 4 < tokens < 250 * PIECES * DIMENSIONS / 4
 
-    async def held(budget_bytes: int) -> list[tuple[bool, bool]]:
+    async def loaded_parts(budget_bytes: int) -> list[tuple[bool, bool]]:
         """Parts of each namespace that are in memory after a recall in one, and then in the other."""
         async with open_brain(database, minilm, budget_bytes) as brain:
             for _ in range(2):
@@ -241,10 +241,10 @@ async def test_token_vectors_are_evicted_before_any_index(database: Clone, minil
                     assert brain.services.store.index_stats().size_bytes <= budget_bytes
             return [in_memory(brain, name) for name in "ab"]
 
-    assert await held(3 * (index + tokens)) == [(True, True), (True, True)]
-    assert await held(2 * index + tokens * 3 // 2) == [(True, True), (True, False)]
-    assert await held(index * 5 // 2) == [(True, False), (True, False)]
-    assert await held(index * 3 // 2) == [(False, False), (True, False)]
+    assert await loaded_parts(3 * (index + tokens)) == [(True, True), (True, True)]
+    assert await loaded_parts(2 * index + tokens * 3 // 2) == [(True, True), (True, False)]
+    assert await loaded_parts(index * 5 // 2) == [(True, False), (True, False)]
+    assert await loaded_parts(index * 3 // 2) == [(False, False), (True, False)]
 
 
 async def test_loading_an_index_evicts_token_vectors(database: Clone, minilm: OnnxEncoder) -> None:

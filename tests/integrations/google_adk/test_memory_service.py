@@ -33,7 +33,7 @@ def event(text: str, event_id: str, author: str = "user", **content: object) -> 
     return Event(id=event_id, author=author, content=Content(role=author, parts=[Part(text=text)]), **content)
 
 
-async def found(service: SomaBrainMemoryService, query: str, **scope: str) -> list[str]:
+async def search_texts(service: SomaBrainMemoryService, query: str, **scope: str) -> list[str]:
     response = await service.search_memory(query=query, **{**SCOPE, **scope})
     return ["".join(part.text or "" for part in entry.content.parts or ()) for entry in response.memories]
 
@@ -102,10 +102,10 @@ async def test_users_and_apps_are_isolated_whatever_their_names(tenant: Tenant) 
         added = [event(f"heron number {number}", "e")]
         await service.add_events_to_memory(app_name=app, user_id=user, events=added, session_id=session)
     for number, (app, user, _) in enumerate(scopes):
-        assert await found(service, "heron", app_name=app, user_id=user) == [f"heron number {number}"]
+        assert await search_texts(service, "heron", app_name=app, user_id=user) == [f"heron number {number}"]
     assert len({memory.session for memory in tenant.client.list(tenant.namespace)}) == 4
     assert tenant.client.erase_subject(tenant.namespace, "c") == 2
-    assert await found(service, "heron", app_name="a/b", user_id="c") == []
+    assert await search_texts(service, "heron", app_name="a/b", user_id="c") == []
 
 
 async def test_memories_without_session_are_added_and_replaced_once(tenant: Tenant) -> None:
@@ -114,10 +114,10 @@ async def test_memories_without_session_are_added_and_replaced_once(tenant: Tena
     named = MemoryEntry(content=Content(parts=[Part(text="Ada lives in Bern.")]), id="home")
     for _ in range(2):
         await service.add_memory(memories=[tea, named], **SCOPE)
-    assert sorted(await found(service, "Ada")) == ["Ada drinks tea.", "Ada lives in Bern."]
+    assert sorted(await search_texts(service, "Ada")) == ["Ada drinks tea.", "Ada lives in Bern."]
     moved = MemoryEntry(content=Content(parts=[Part(text="Ada lives in Basel.")]), id="home")
     await service.add_memory(memories=[moved], **SCOPE)
-    assert (await found(service, "Where does Ada live?"))[0] == "Ada lives in Basel."
+    assert (await search_texts(service, "Where does Ada live?"))[0] == "Ada lives in Basel."
     assert len(list(tenant.client.list(tenant.namespace))) == 2
 
 
@@ -129,11 +129,11 @@ async def test_deleted_memory_stays_deleted_when_session_is_added_again(tenant: 
     entries = (await service.search_memory(query="heron", **SCOPE)).memories
     standing = next(entry for entry in entries if entry.content.parts[0].text == "The heron stands.")
     await service.delete_memory(memory_id=standing.id, app_name=APP, user_id="another")
-    assert len(await found(service, "heron")) == 2
+    assert len(await search_texts(service, "heron")) == 2
     for _ in range(2):
         await service.delete_memory(memory_id=standing.id, **SCOPE)
         await service.add_events_to_memory(events=events, session_id="s", **SCOPE)
-        assert await found(service, "heron") == ["The heron flies."]
+        assert await search_texts(service, "heron") == ["The heron flies."]
     for memory in tenant.client.list(tenant.namespace):
         texts = [memory.text, *(revision.text for revision in tenant.client.revisions(memory.name))]
         assert not any("stands" in text for text in texts)
@@ -143,13 +143,13 @@ async def test_deleted_memory_stays_deleted_when_session_is_added_again(tenant: 
 async def test_empty_query_finds_nothing(tenant: Tenant, query: str) -> None:
     service = service_of(tenant)
     await service.add_events_to_memory(events=[event("The heron stands.", "e1")], session_id="s", **SCOPE)
-    assert await found(service, query) == []
+    assert await search_texts(service, query) == []
 
 
 async def test_overlong_query_is_truncated(tenant: Tenant) -> None:
     service = service_of(tenant)
     await service.add_events_to_memory(events=[event("The heron stands.", "e1")], session_id="s", **SCOPE)
-    assert await found(service, "heron " + "ä" * 70_000) == ["The heron stands."]
+    assert await search_texts(service, "heron " + "ä" * 70_000) == ["The heron stands."]
 
 
 async def test_text_over_the_limit_is_refused_by_name(tenant: Tenant) -> None:
@@ -163,7 +163,7 @@ async def write(client: SyncMemoryClient, namespace: str, text: str) -> None:
 
 
 async def read(client: SyncMemoryClient, namespace: str) -> list[str]:
-    return await found(SomaBrainMemoryService(client, namespace), "heron")
+    return await search_texts(SomaBrainMemoryService(client, namespace), "heron")
 
 
 async def test_tenants_are_isolated(make_tenant: MakeTenant) -> None:

@@ -54,14 +54,14 @@ def test_batch_results_keep_the_order_of_operations(store: Any) -> None:
     get_heron, get_missing = GetOp(("zoo", "birds"), "heron"), GetOp(("zoo",), "nobody")
     put, search = PutOp(("zoo",), "map", {"name": "the map"}), SearchOp(("zoo",), filter={"name": "Harold"})
     listing = ListNamespacesOp()
-    heron, none, listed, found, missing = store.batch([get_heron, put, listing, search, get_missing])
+    heron, none, listed, results, missing = store.batch([get_heron, put, listing, search, get_missing])
     assert (heron.key, heron.value, none, missing) == ("heron", {"name": "Harold"}, None, None)
     assert isinstance(heron, Item)
     assert listed == [("zoo", "birds"), ("zoo", "cats")]
-    assert keys(found) == ["heron"]
-    missing, found, put_again, listed = store.batch([get_missing, SearchOp(("zoo",)), put, listing])
+    assert keys(results) == ["heron"]
+    missing, results, put_again, listed = store.batch([get_missing, SearchOp(("zoo",)), put, listing])
     assert (missing, put_again) == (None, None)
-    assert sorted(keys(found)) == ["heron", "lynx", "map"]
+    assert sorted(keys(results)) == ["heron", "lynx", "map"]
     assert ("zoo",) in listed
 
 
@@ -364,14 +364,14 @@ def test_query_combines_with_filters(store: Any, refresh_ttl: bool) -> None:
     for number, (text, color, score) in enumerate(docs, 1):
         store.put(("q",), f"doc{number}", {"text": text, "color": color, "score": score})
 
-    def found(query: str, **conditions: Any) -> list[str]:
+    def search_keys(query: str, **conditions: Any) -> list[str]:
         return keys(store.search(("q",), query=query, filter=conditions, refresh_ttl=refresh_ttl))
 
-    assert found("apple", color="red") == ["doc1", "doc2"]
-    assert found("car", color="red") == ["doc2", "doc1"]
-    blue = found("blue", score={"$gt": 3.2})
+    assert search_keys("apple", color="red") == ["doc1", "doc2"]
+    assert search_keys("car", color="red") == ["doc2", "doc1"]
+    blue = search_keys("blue", score={"$gt": 3.2})
     assert (len(blue), blue[0]) == (3, "doc4")
-    assert found("apple", score={"$gte": 4.0}, color="green") == ["doc3"]
+    assert search_keys("apple", score={"$gte": 4.0}, color="green") == ["doc3"]
 
 
 def test_query_pages_do_not_overlap(store: Any) -> None:

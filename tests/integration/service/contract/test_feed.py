@@ -352,12 +352,12 @@ async def test_slow_consumer_is_backpressured_and_ends_with_its_token(
         await asyncio.sleep(4)
         taken: list[object] = []
 
-        async def take_the_rest() -> None:
+        async def read_remaining() -> None:
             while len(taken) < 400:
                 taken.append(await call.read())
 
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await take_the_rest()
+            await read_remaining()
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 

@@ -37,7 +37,7 @@ def central() -> Iterator[Keycloak]:
         yield running
 
 
-def knowing(central: Keycloak, mode: str, settings: dict[str, object], **changes: object) -> dict[str, object]:
+def auth_settings(central: Keycloak, mode: str, settings: dict[str, object], **changes: object) -> dict[str, object]:
     """Settings of a service that authenticates in one of the modes, with a short cache."""
     endpoint = central.endpoint("token/introspect")
     return {
@@ -62,8 +62,8 @@ def knowing(central: Keycloak, mode: str, settings: dict[str, object], **changes
 def brains(central: Keycloak, settings: dict[str, object], folder: Path) -> Iterator[dict[str, ServiceProcess]]:
     """A service for each mode."""
     with (
-        service(folder, knowing(central, "introspection", settings)) as introspecting,
-        service(folder, knowing(central, "jwt", settings)) as verifying,
+        service(folder, auth_settings(central, "introspection", settings)) as introspecting,
+        service(folder, auth_settings(central, "jwt", settings)) as verifying,
     ):
         for running in (introspecting, verifying):
             running.wait_until_ready()
@@ -169,7 +169,7 @@ async def test_invalid_token_is_unauthenticated(
 async def test_token_is_refused_after_exp_despite_caching(
     central: Keycloak, settings: dict[str, object], folder: Path, mode: str, cause: str
 ) -> None:
-    with service(folder, knowing(central, mode, settings, auth__cache_s=60)) as running:
+    with service(folder, auth_settings(central, mode, settings, auth__cache_s=60)) as running:
         running.wait_until_ready()
         token = central.token("a-brief")
         await names(running, token)
@@ -242,7 +242,7 @@ async def test_unknown_client_authenticates_nobody_and_cause_is_logged(
     central: Keycloak, settings: dict[str, object], folder: Path
 ) -> None:
     """The log has the reason, but neither the secret nor the token."""
-    wrong = knowing(central, "introspection", settings, auth__introspection__client_secret="hunter2")
+    wrong = auth_settings(central, "introspection", settings, auth__introspection__client_secret="hunter2")
     token = central.token("a-admin")
     with service(folder, wrong) as running:
         running.wait_until_ready()

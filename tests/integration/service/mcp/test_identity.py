@@ -221,7 +221,7 @@ async def test_token_of_another_audience_is_refused(
 ) -> None:
     """The memory service's tokens are not the MCP server's, nor the other way around: 401, and UNAUTHENTICATED."""
     for token in (central.token("a-admin"), central.token("a-elsewhere"), central.token("nobody"), "rubbish"):
-        async with server.bearing(token) as http:
+        async with server.authorized_client(token) as http:
             assert (await http.post(server.url, json=CALL, headers=HEADERS)).status_code == 401
     async with MemoryClient(
         identified.address, token=central.token("mcp-a"), retry=RetryPolicy(max_attempts=1)
@@ -233,7 +233,7 @@ async def test_token_of_another_audience_is_refused(
 async def test_revoked_token_is_refused_despite_cached_exchange(central: Keycloak, server: McpProcess) -> None:
     """Once the cached verification has passed, 401 says that the token is invalid, whatever was exchanged for it."""
     token = central.token("mcp-a")
-    async with server.bearing(token) as http:
+    async with server.authorized_client(token) as http:
         assert (await http.post(server.url, json=CALL, headers=HEADERS)).status_code == 200
         central.revoke(token, "mcp-a")
         await asyncio.sleep(CACHE_S + 0.5)
@@ -247,7 +247,7 @@ async def test_token_refused_by_the_service_is_exchanged_again(
 ) -> None:
     """When the service no longer accepts what was exchanged, the caller gets 401, and its next call a new exchange."""
     token = central.token("mcp-a")
-    async with server.bearing(token) as http:
+    async with server.authorized_client(token) as http:
         assert (await http.post(server.url, json=CALL, headers=HEADERS)).status_code == 200
         # All tokens that were issued to the client until now are invalid.
         (created,) = central.admin("GET", "/somabrain/clients?clientId=sb-mcp")

@@ -51,7 +51,7 @@ def server(replicas: tuple[McpProcess, McpProcess]) -> McpProcess:
     return replicas[0]
 
 
-class InTurns(httpx2.AsyncHTTPTransport):
+class RoundRobinTransport(httpx2.AsyncHTTPTransport):
     """Sends each request to the next of several servers."""
 
     def __init__(self, servers: tuple[McpProcess, ...]) -> None:
@@ -68,8 +68,10 @@ class InTurns(httpx2.AsyncHTTPTransport):
 
 
 @asynccontextmanager
-async def in_turns(servers: tuple[McpProcess, ...], token: str, revision: str) -> AsyncIterator[tuple[Client, InTurns]]:
-    transport = InTurns(servers)
+async def round_robin(
+    servers: tuple[McpProcess, ...], token: str, revision: str
+) -> AsyncIterator[tuple[Client, RoundRobinTransport]]:
+    transport = RoundRobinTransport(servers)
     headers = {"Authorization": f"Bearer {token}"}
     async with (
         httpx2.AsyncClient(headers=headers, transport=transport) as http,
@@ -106,7 +108,7 @@ async def test_round_trip_over_two_alternating_replicas(
     tenant = f"turns-{revision}"
     async with connect(tenant) as memory:
         await memory.create_namespace("agent")
-    async with in_turns(replicas, idp.token(tenant), revision) as (client, transport):
+    async with round_robin(replicas, idp.token(tenant), revision) as (client, transport):
         stored = await call(
             client,
             "remember",
@@ -201,7 +203,7 @@ async def test_fast_path_matches_sdk_responses(
         if revision == "2026-07-28":
             params["_meta"] = meta
         body = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
-        async with server.bearing(idp.token(tenant), **headers) as http:
+        async with server.authorized_client(idp.token(tenant), **headers) as http:
             usual = await http.post(server.url, json=body)
             by_sdk = await http.post(server.url, json={**body, "unusual": True})
         answers = [normal(answer.json()) for answer in (usual, by_sdk)]
@@ -301,7 +303,7 @@ async def test_host_and_origin_headers_are_checked(server: McpProcess, idp: Issu
     headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-11-25"}
     for host, (origin, status) in cases.items():
         sent = {**headers, "Host": host, **({"Origin": origin} if origin else {})}
-        async with server.bearing(token, **sent) as http:
+        async with server.authorized_client(token, **sent) as http:
             assert (await http.post(server.url, json=body)).status_code == status, (host, origin)
             metadata = await http.get(f"http://{server.address}/.well-known/oauth-protected-resource/mcp")
             assert metadata.status_code == status, (host, origin)
@@ -318,11 +320,11 @@ async def test_missing_or_invalid_token_is_challenged_with_metadata(server: McpP
         (idp.token("a", life_s=-60), 'error="invalid_token", '),
         (idp.token(None), 'error="invalid_token", '),
     ):
-        async with server.bearing(token) as http:
+        async with server.authorized_client(token) as http:
             for answer in (await http.post(server.url, json=body), await http.get(server.url)):
                 assert answer.status_code == 401
                 assert answer.headers["WWW-Authenticate"] == f'Bearer {error}resource_metadata="{address}"'
-    async with server.bearing(None) as http:
+    async with server.authorized_client(None) as http:
         metadata = await http.get(f"http://{server.address}/.well-known/oauth-protected-resource/mcp")
         assert metadata.json() == {
             "resource": RESOURCE,
@@ -330,7 +332,7 @@ async def test_missing_or_invalid_token_is_challenged_with_metadata(server: McpP
             "authorization_servers": [idp.url],
             "bearer_methods_supported": ["header"],
         }
-    async with server.bearing(idp.token("a")) as http:
+    async with server.authorized_client(idp.token("a")) as http:
         for answer in (await http.get(server.url), await http.delete(server.url)):
             assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
         assert (await http.post(server.url, content=b"x" * 2_000_000)).status_code == 413
@@ -365,7 +367,7 @@ async def test_sigterm_drains_the_mcp_server(folder: Path, one_resource: dict[st
     """At SIGTERM it is not ready but still answers, ends connections, and exits with 0."""
     with mcp_server(folder, {**one_resource, "mcp__shutdown_delay_s": 2}) as running:
         running.wait_until_ready()
-        async with running.bearing(idp.token("drained")) as http:
+        async with running.authorized_client(idp.token("drained")) as http:
             headers = {"Accept": "application/json", "MCP-Protocol-Version": "2025-11-25"}
             body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
             running.process.send_signal(signal.SIGTERM)
@@ -379,7 +381,7 @@ async def test_probes_and_metrics(server: McpProcess, connect: Connect, idp: Iss
     """Health names the memory service and the issuer; calls are counted by tool and status, refusals by cause."""
     async with server.client(idp.token("counted")) as client:
         await refused(client, "get", key="none", namespace="missing")
-    async with server.bearing("rubbish") as http:
+    async with server.authorized_client("rubbish") as http:
         await http.post(server.url, json={})
     assert json.loads(server.get("/healthz")[1])["checks"].keys() == {"service", "issuer"}
     exposed = server.get("/metrics")[1]

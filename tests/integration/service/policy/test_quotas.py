@@ -55,7 +55,7 @@ async def client(limited: ServiceProcess, idp: Issuer, tenant: str) -> MemoryCli
     return MemoryClient(limited.address, token=idp.token(tenant), retry=RetryPolicy(max_attempts=1))
 
 
-async def refused(call: Callable[[], Awaitable[object]], kind: type[CallError]) -> CallError:
+async def until_refused(call: Callable[[], Awaitable[object]], kind: type[CallError]) -> CallError:
     """Repeat a call until a flag takes effect, and return its refusal."""
     async with asyncio.timeout(SOON_S):
         while True:
@@ -66,7 +66,7 @@ async def refused(call: Callable[[], Awaitable[object]], kind: type[CallError]) 
             await asyncio.sleep(0.02)
 
 
-async def let_in(call: Callable[[], Awaitable[object]]) -> None:
+async def until_accepted(call: Callable[[], Awaitable[object]]) -> None:
     """Repeat a call until it is no longer refused."""
     async with asyncio.timeout(SOON_S):
         while True:
@@ -84,13 +84,13 @@ async def test_rate_limit_refuses_with_retry_delay(
     async with client:
         await client.create_namespace("notes")
         flag("requests_per_second", "0.5")
-        exc = await refused(lambda: client.get_namespace("notes"), ResourceExhaustedError)
+        exc = await until_refused(lambda: client.get_namespace("notes"), ResourceExhaustedError)
         assert exc.reason == "RESOURCE_EXHAUSTED"
         assert exc.details.metadata == {"quota": "requests_per_second", "limit": "0.5"}
         assert 0 < (exc.details.retry_after_s or 0) <= 2
         assert 'somabrain_quota_refusals_total{quota="requests_per_second"}' in limited.get("/metrics")[1]
         flag("requests_per_second", "0")
-        await let_in(lambda: client.get_namespace("notes"))
+        await until_accepted(lambda: client.get_namespace("notes"))
 
 
 async def test_batch_items_consume_the_write_rate(client: MemoryClient, flag: Callable[[str, str], None]) -> None:
@@ -98,7 +98,7 @@ async def test_batch_items_consume_the_write_rate(client: MemoryClient, flag: Ca
         await client.create_namespace("notes")
         flag("writes_per_second", "10")
         batch = [MemoryDraft(f"memory {number}") for number in range(200)]
-        exc = await refused(lambda: client.batch_remember("notes", batch), ResourceExhaustedError)
+        exc = await until_refused(lambda: client.batch_remember("notes", batch), ResourceExhaustedError)
         assert exc.details.metadata["quota"] == "writes_per_second"
         assert (exc.details.retry_after_s or 0) > 10, "it is paid off before the next"
         await client.recall("notes", "memory")
@@ -131,12 +131,12 @@ async def test_read_only_flag_refuses_writes_and_allows_reads(
         await client.create_namespace("notes")
         memory = await client.remember("notes", "Bees dance.")
         flag("read_only", "true")
-        await refused(lambda: client.remember("notes", "more"), FailedPreconditionError)
+        await until_refused(lambda: client.remember("notes", "more"), FailedPreconditionError)
         with pytest.raises(FailedPreconditionError, match="flag read_only"):
             await client.forget(memory.name)
         assert [hit.memory.text for hit in (await client.recall("notes", "bees")).hits] == ["Bees dance."]
         flag("read_only", "false")
-        await let_in(lambda: client.remember("notes", "more"))
+        await until_accepted(lambda: client.remember("notes", "more"))
 
 
 async def test_global_flag_applies_unless_overridden_per_tenant(
@@ -149,8 +149,8 @@ async def test_global_flag_applies_unless_overridden_per_tenant(
         flag("read_only", "false")
         store.put(f"{PREFIX}/global/read_only", "true")
         try:
-            await refused(lambda: other.remember("notes", "more"), FailedPreconditionError)
+            await until_refused(lambda: other.remember("notes", "more"), FailedPreconditionError)
             await client.remember("notes", "more")
         finally:
             store.delete(f"{PREFIX}/global/read_only")
-        await let_in(lambda: other.remember("notes", "more"))
+        await until_accepted(lambda: other.remember("notes", "more"))
