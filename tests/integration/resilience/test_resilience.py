@@ -91,7 +91,7 @@ async def published_memories(stack: Platform, names: set[str]) -> set[str]:
 
 
 @pytest.mark.timeout(1800)
-async def test_dependency_faults_lose_no_write_or_event_and_admit_nobody(
+async def test_dependency_faults_lose_no_write_or_event_and_skip_no_auth(
     own_folder: Path, pytestconfig: pytest.Config
 ) -> None:
     """Whichever dependency is down or slow, no write and no event is lost, and no call is wrongly admitted.

@@ -150,7 +150,7 @@ async def test_expired_memory_leaves_cached_recall_on_time(pair: Pair) -> None:
     assert {hit.memory.text for hit in before.hits} - {hit.memory.text for hit in after.hits} >= {"honey today"}
 
 
-async def test_cached_recall_ends_with_its_recency_step(pair: Pair) -> None:
+async def test_cached_recall_expires_with_its_recency_step(pair: Pair) -> None:
     """An answer is cached within one step of recency, a minute for a half-life of 1024 minutes, never across two."""
     await pair.without.create(recency_half_life=timedelta(minutes=1024))
     await remember_some(pair)

@@ -92,7 +92,7 @@ async def test_token_for_another_audience_is_refused(api: ApiServer, auth: AuthS
     assert caught.value.cause == "wrong_audience"
 
 
-async def test_unreadable_issuer_keys_authenticate_nobody(api: ApiServer, auth: AuthSettings) -> None:
+async def test_unreadable_issuer_keys_fail_authentication(api: ApiServer, auth: AuthSettings) -> None:
     """Without a token bound to issuer discovery the API answers 403 for its keys, and no caller is authenticated."""
     without = auth.model_copy(update={"jwks_token_file": None})
     async with open_authenticator(without, "0.0.0.0") as authenticate:

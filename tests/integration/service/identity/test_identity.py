@@ -145,7 +145,7 @@ async def test_scope_claim_may_be_a_list_a_string_or_absent(idp: Issuer, claim: 
         assert (await authenticate.identify(idp.token(scope=claim))).scopes == frozenset(scopes)
 
 
-async def test_unreachable_issuer_authenticates_nobody(idp: Issuer) -> None:
+async def test_unreachable_issuer_fails_authentication(idp: Issuer) -> None:
     nobody = settings(idp, jwks_url="http://127.0.0.1:1/keys")
     async with open_authenticator(nobody, "0.0.0.0") as authenticate:
         for _ in range(2):

@@ -159,7 +159,7 @@ async def test_active_token_with_invalid_claims_is_refused(
 
 
 @pytest.mark.parametrize("status", [204, 302, 307, 401, 403, 404, 429, 500, 503])
-async def test_unexpected_introspection_status_admits_nobody_and_is_retried(endpoint: Endpoint, status: int) -> None:
+async def test_unexpected_introspection_status_is_unavailable_and_retried(endpoint: Endpoint, status: int) -> None:
     """No such status authenticates or refuses a caller, not even a refusal of our own client; the next call retries."""
     with listening() as elsewhere:
         elsewhere.respond_with(active())
@@ -176,7 +176,7 @@ async def test_unexpected_introspection_status_admits_nobody_and_is_retried(endp
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b"{}", b'{"active": "true"}', b'{"active": 1}', b"\xff", NESTED.encode()]
 )
-async def test_invalid_introspection_body_admits_nobody(endpoint: Endpoint, body: bytes) -> None:
+async def test_invalid_introspection_body_is_unavailable(endpoint: Endpoint, body: bytes) -> None:
     endpoint.body = body
     async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
         with pytest.raises(Unavailable):

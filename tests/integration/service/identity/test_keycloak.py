@@ -238,7 +238,7 @@ async def test_keycloak_outage_refuses_callers_after_cache_expiry_until_recovery
         await anext(patient.list_namespaces(), None)
 
 
-async def test_unknown_client_authenticates_nobody_and_cause_is_logged(
+async def test_unknown_client_fails_authentication_and_cause_is_logged(
     central: Keycloak, settings: dict[str, object], folder: Path
 ) -> None:
     """The log has the reason, but neither the secret nor the token."""
