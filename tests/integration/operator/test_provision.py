@@ -39,8 +39,8 @@ def provisioning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Api
 
 
 @pytest.fixture
-def brain(provisioning: tuple[Api, Operator]) -> Brain:
-    """A namespace with an administrator's Secret."""
+def granted(provisioning: tuple[Api, Operator]) -> Brain:
+    """A namespace with an administrator's Secret, and an operator that may provision."""
     verbs, _ = provisioning
     name = f"p-{uuid.uuid4().hex[:8]}"
     verbs.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -75,27 +75,27 @@ VAULT: Object = {
         ({"database": {"provision": {**PROVISION, "deletionPolicy": "Maybe"}}}, "Unsupported value"),
     ],
 )
-def test_provision_validation_names_field_and_remedy(brain: Brain, spec: Object, message: str) -> None:
+def test_provision_validation_names_field_and_remedy(granted: Brain, spec: Object, message: str) -> None:
     """The API server rejects a contradictory spec with the field and the remedy, and accepts the example."""
-    refusal = brain.api.refusal(manifest(spec), brain.namespace)
+    refusal = granted.api.refusal(manifest(spec), granted.namespace)
     assert message in refusal
     assert (refusal == "") == (message == "")
 
 
-def test_database_of_resource_is_immutable(brain: Brain) -> None:
+def test_database_of_resource_is_immutable(granted: Brain) -> None:
     """The database's name is fixed at creation, since another database would be empty."""
-    brain.provision(database="one")
+    granted.provision(database="one")
     for other in ("two", None):
         with pytest.raises(Refused, match="cannot change, because the memories stay in the former database"):
-            brain.apply(database={"provision": {"database": other}})
+            granted.apply(database={"provision": {"database": other}})
 
 
-def test_own_database_cannot_change_to_provisioned_one(brain: Brain) -> None:
+def test_own_database_cannot_change_to_provisioned_one(granted: Brain) -> None:
     """A SomaBrain with its own database cannot change to a provisioned one, which would be empty."""
-    brain.api.create(manifest(SPEC), brain.namespace)
+    granted.api.create(manifest(SPEC), granted.namespace)
     change = {"secretRef": None, "provision": PROVISION}
     with pytest.raises(Refused, match="cannot change from secretRef to provision, which makes an empty database"):
-        brain.apply(database=change, migration={"database": None})
+        granted.apply(database=change, migration={"database": None})
 
 
 def finalizers(brain: Brain) -> list[str]:
@@ -103,15 +103,15 @@ def finalizers(brain: Brain) -> list[str]:
     return list(brain.resource()["metadata"].get("finalizers", ()))
 
 
-def test_finalizer_follows_deletion_policy(brain: Brain) -> None:
+def test_finalizer_follows_deletion_policy(granted: Brain) -> None:
     """Only deletionPolicy Delete adds the finalizer, before the Job exists; Retain removes it and no other one."""
-    brain.provision(deletionPolicy="Delete")
-    brain.job_named("-provision-")
-    assert finalizers(brain) == [FINALIZER]
-    brain.api.patch("SomaBrain", NAME, brain.namespace, {"metadata": {"finalizers": [OTHERS, FINALIZER]}})
-    brain.apply(database={"provision": {"deletionPolicy": "Retain"}})
-    eventually(lambda: finalizers(brain), lambda now: now == [OTHERS], "the finalizer is removed")
-    brain.api.patch("SomaBrain", NAME, brain.namespace, {"metadata": {"finalizers": []}})
+    granted.provision(deletionPolicy="Delete")
+    granted.job_named("-provision-")
+    assert finalizers(granted) == [FINALIZER]
+    granted.api.patch("SomaBrain", NAME, granted.namespace, {"metadata": {"finalizers": [OTHERS, FINALIZER]}})
+    granted.apply(database={"provision": {"deletionPolicy": "Retain"}})
+    eventually(lambda: finalizers(granted), lambda now: now == [OTHERS], "the finalizer is removed")
+    granted.api.patch("SomaBrain", NAME, granted.namespace, {"metadata": {"finalizers": []}})
 
 
 def start_drop(brain: Brain) -> Object:
@@ -144,33 +144,33 @@ def fail(brain: Brain, job: Object, message: str) -> None:
     stub.reach_deadline(job)
 
 
-def test_failed_drop_keeps_finalizer_until_annotation(brain: Brain) -> None:
+def test_failed_drop_keeps_finalizer_until_annotation(granted: Brain) -> None:
     """The condition quotes the Job; the annotation removes the finalizer, and the Secret remains with the database."""
-    fail(brain, start_drop(brain), "PostgreSQL cannot be reached as the administrator: no route to host.")
+    fail(granted, start_drop(granted), "PostgreSQL cannot be reached as the administrator: no route to host.")
     said = eventually(
-        lambda: brain.conditions()["Provisioned"], lambda now: "could not be dropped" in now["message"], "the reason"
+        lambda: granted.conditions()["Provisioned"], lambda now: "could not be dropped" in now["message"], "the reason"
     )
     assert "PostgreSQL cannot be reached as the administrator: no route to host." in said["message"]
-    assert finalizers(brain) == [FINALIZER]
-    brain.annotate(RETAIN_DATABASE, "true")
-    wait_until_deleted(brain)
-    assert "app-dsn" in brain.api.get("Secret", f"{NAME}-database", brain.namespace)["data"]
+    assert finalizers(granted) == [FINALIZER]
+    granted.annotate(RETAIN_DATABASE, "true")
+    wait_until_deleted(granted)
+    assert "app-dsn" in granted.api.get("Secret", f"{NAME}-database", granted.namespace)["data"]
 
 
-def test_namespace_deletion_is_not_blocked_by_failed_drop(brain: Brain, provisioning: tuple[Api, Operator]) -> None:
+def test_namespace_deletion_is_not_blocked_by_failed_drop(granted: Brain, provisioning: tuple[Api, Operator]) -> None:
     """While a drop waits for its next attempt, a dry run's refusal reveals the namespace's deletion; it completes."""
-    job = start_drop(brain)
-    fail(brain, job, "no route to host")
+    job = start_drop(granted)
+    fail(granted, job, "no route to host")
     eventually(
-        lambda: brain.conditions()["Provisioned"], lambda now: "could not be dropped" in now["message"], "the reason"
+        lambda: granted.conditions()["Provisioned"], lambda now: "could not be dropped" in now["message"], "the reason"
     )
-    brain.api.delete("Namespace", brain.namespace)
-    wait_until_deleted(brain)
+    granted.api.delete("Namespace", granted.namespace)
+    wait_until_deleted(granted)
     released = eventually(
         lambda: [
             each
             for each in provisioning[1].events()
-            if each["event"] == "finalizer removed" and each["namespace"] == brain.namespace
+            if each["event"] == "finalizer removed" and each["namespace"] == granted.namespace
         ],
         bool,
         "a line in the log",
@@ -178,30 +178,30 @@ def test_namespace_deletion_is_not_blocked_by_failed_drop(brain: Brain, provisio
     assert released[0]["why"].startswith("Its namespace is being deleted, and no Job can drop its database, which is")
 
 
-def test_completed_drop_deletes_secret_and_resource(brain: Brain) -> None:
+def test_completed_drop_deletes_secret_and_resource(granted: Brain) -> None:
     """Once the Job has succeeded, the Secret and the resource are deleted."""
-    job = start_drop(brain)
+    job = start_drop(granted)
     assert "ownerReferences" not in job["metadata"]
-    ControllerStub(brain).complete(job)
-    wait_until_deleted(brain)
-    names = [each["metadata"]["name"] for each in brain.api.objects("Secret", brain.namespace)]
+    ControllerStub(granted).complete(job)
+    wait_until_deleted(granted)
+    names = [each["metadata"]["name"] for each in granted.api.objects("Secret", granted.namespace)]
     assert names == ["admin"]
 
 
-def test_retain_policy_has_no_finalizer_and_keeps_secret(brain: Brain) -> None:
+def test_retain_policy_has_no_finalizer_and_keeps_secret(granted: Brain) -> None:
     """With the default policy a deletion is immediate, and a new resource of the same name adopts the Secret."""
-    brain.provision()
-    ControllerStub(brain).complete(brain.job_named("-provision-"))
-    brain.until("Provisioned", "True")
-    before = brain.api.get("Secret", f"{NAME}-database", brain.namespace)
+    granted.provision()
+    ControllerStub(granted).complete(granted.job_named("-provision-"))
+    granted.until("Provisioned", "True")
+    before = granted.api.get("Secret", f"{NAME}-database", granted.namespace)
     assert "ownerReferences" not in before["metadata"]
-    brain.api.delete("SomaBrain", NAME, brain.namespace)
-    wait_until_deleted(brain)
-    brain.collect_garbage()
-    brain.provision()
-    ControllerStub(brain).complete(brain.job_named("-provision-"))
-    brain.until("Provisioned", "True")
-    after = brain.api.get("Secret", f"{NAME}-database", brain.namespace)
+    granted.api.delete("SomaBrain", NAME, granted.namespace)
+    wait_until_deleted(granted)
+    granted.collect_garbage()
+    granted.provision()
+    ControllerStub(granted).complete(granted.job_named("-provision-"))
+    granted.until("Provisioned", "True")
+    after = granted.api.get("Secret", f"{NAME}-database", granted.namespace)
     assert (after["metadata"]["uid"], after["data"]) == (before["metadata"]["uid"], before["data"])
 
 
