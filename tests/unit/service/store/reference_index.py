@@ -1,4 +1,4 @@
-"""A search index by definition: every formula over every memory, with no index and no bound.
+"""Reference implementation of the search index: every formula over every memory, with no index and no bound.
 
 It finds the candidates that PostgreSQL's statements find, and the product's scorer in Python ranks them.
 """
