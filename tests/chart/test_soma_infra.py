@@ -59,7 +59,7 @@ def test_password_secret_survives_uninstall(manifests: list[Manifest]) -> None:
 
 
 def test_bootstrap_sql_matches_migrations(manifests: list[Manifest]) -> None:
-    """The bootstrap SQL is byte for byte the file that database administrators are shown."""
+    """The bootstrap SQL is byte for byte the file that is documented for database administrators."""
     original = (ROOT / "migrations" / "bootstrap.sql").read_text()
     assert (CHART / "files" / "bootstrap.sql").read_text() == original, (
         "run `cp migrations/bootstrap.sql helm/charts/soma-infra/files/`"

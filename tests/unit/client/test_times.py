@@ -12,7 +12,7 @@ from somabrain_client import Filter, MemoryDraft
 from somabrain_client.cli.arguments import timestamp
 from somabrain_client.proto_mapping import draft_to_proto, filter_to_proto, timestamp_to_proto
 
-LOCAL = datetime(2024, 5, 1, 9, 30)  # noqa: DTZ001 - without a zone on purpose
+LOCAL = datetime(2024, 5, 1, 9, 30)  # noqa: DTZ001 - deliberately without a zone
 IN_UTC = {
     "America/New_York": datetime(2024, 5, 1, 13, 30, tzinfo=UTC),
     "Asia/Tokyo": datetime(2024, 5, 1, 0, 30, tzinfo=UTC),

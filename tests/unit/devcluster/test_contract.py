@@ -21,7 +21,7 @@ def section(heading: str) -> str:
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as the page says, with nothing installed: no site packages."""
+    """Run a command as documented, without site packages."""
     argv = [sys.executable, "-S", "-m", "devcluster", *arguments]
     return subprocess.run(
         argv, cwd=ROOT, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin", **environment}

@@ -68,7 +68,7 @@ def test_every_picture_is_valid_svg_with_alt_text(page: Path) -> None:
 def test_every_documented_command_exists(page: Path) -> None:
     """Make targets, modules, files that are run, and the subcommands of our programs exist."""
     targets = set(re.findall(r"^([a-z0-9-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)) | {".venv"}
-    known = {
+    known_commands = {
         "somabrain-service": subcommands(service_parser()),
         "somabrain": subcommands(client_parser()),
         "kubectl sb": subcommands(plugin_parser()),
@@ -85,7 +85,7 @@ def test_every_documented_command_exists(page: Path) -> None:
         ):
             if not (ROOT / file).is_file():
                 unknown.append(file)
-        for program, names in known.items():
+        for program, names in known_commands.items():
             if match := re.match(rf"{program} ([a-z][a-z-]+)\b(?!=)", command):
                 unknown += [] if match[1] in names else [f"{program} {match[1]}"]
     assert not unknown

@@ -283,7 +283,7 @@ def test_last_error_of_job_without_pod_is_the_rejection() -> None:
 
 
 def test_last_error_of_job_with_pod_is_not_an_old_rejection() -> None:
-    """The error of a Job whose pod ran is not an old refusal, even if the pod and its message are gone."""
+    """The error of a Job whose pod ran is not an old refusal, even if the pod and its message no longer exist."""
     finished: Any = job(state="Failed")
     ran = {**finished, "status": {**finished["status"], "failed": 1}}
     failed = record(observed(jobs=[ran], pod_refusals={JOB_NAME: QUOTA}))

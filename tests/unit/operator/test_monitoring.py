@@ -64,7 +64,7 @@ def test_service_monitor_selects_headless_service() -> None:
 
 
 def test_missing_kind_does_not_block_other_objects() -> None:
-    """Other objects are applied when a kind is missing, and the status names what waits for it."""
+    """Other objects are applied when a kind is missing, and the status names the objects that wait for it."""
     state = monitored(missing_kinds=MISSING)
     assert {MONITOR, RULES} & set(applied(state)) == set()
     assert DASHBOARD in applied(state)

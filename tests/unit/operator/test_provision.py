@@ -370,7 +370,7 @@ def test_foreign_secret_is_not_overwritten() -> None:
 
 
 def test_retained_secret_is_adopted() -> None:
-    """A SomaBrain that is applied again uses the passwords that are there, and has the Job confirm them first."""
+    """A SomaBrain that is applied again uses the existing passwords, after the Job has confirmed them."""
     secret, _ = provisioned()
     again = plan(observed(secret=secret, random=MORE_RANDOM))
     assert (again.secret, len(jobs(again))) == (None, 1)

@@ -18,7 +18,7 @@ OLDER: dict[str, Any] = {
 
 
 def test_equal_schemas_have_no_missing_fields() -> None:
-    """A schema lacks nothing of itself, nor of an older one."""
+    """A schema has every field of itself and of an older one."""
     assert [*missing_fields(NEWER, NEWER), *missing_fields(OLDER, NEWER)] == []
 
 

@@ -203,7 +203,7 @@ async def test_cancelled_reconcile_is_repeated_by_next_run() -> None:
     queue = WorkQueue(reconcile, Metrics(), workers=1, resync_s=60)
     queue.add(A)
     queue.add(B)
-    assert queue.oldest_s() == 0  # nobody works, so nothing is late
+    assert queue.oldest_s() == 0  # no worker runs, so no key is late
     first = asyncio.create_task(queue.run())
     await until_async(lambda: reconciled == [A])
     assert queue.oldest_s() > 0

@@ -162,7 +162,7 @@ def test_score_is_monotonic_in_cosine_salience_and_recency(
 
 
 @given(states())
-def test_bias_is_bounded_and_neutral_at_default_salience(
+def test_bias_is_bounded_and_neutral_without_half_life(
     state: tuple[Candidates, Query],
 ) -> None:
     candidates, query = state

@@ -1,4 +1,4 @@
-"""Errors of PostgreSQL are translated to messages with a remedy, by their SQLSTATE."""
+"""Errors of PostgreSQL and its driver are translated to messages with a remedy."""
 
 from __future__ import annotations
 

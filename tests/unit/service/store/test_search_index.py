@@ -109,10 +109,10 @@ def updates(draw: st.DrawFn, dimensions: int) -> list[Update]:
     for _ in range(draw(st.integers(1, 4))):
         ids = draw(st.lists(st.integers(0, 40), unique=True, max_size=25))
         memories = [draw(drawn_memories(id_, dimensions)) for id_ in ids if draw(st.integers(0, 3))]
-        kept = {id_: memory for id_, memory in stored.items() if id_ not in ids}
-        while not distinct_positions([*kept.values(), *memories]):
+        retained = {id_: memory for id_, memory in stored.items() if id_ not in ids}
+        while not distinct_positions([*retained.values(), *memories]):
             memories.pop()
-        stored = kept | {memory.row.id: memory for memory in memories}
+        stored = retained | {memory.row.id: memory for memory in memories}
         steps.append(Update(ids, memories))
     return steps
 
@@ -184,7 +184,7 @@ def test_index_matches_reference_implementation(
 
 
 def clustered_memories(count: int, dimensions: int, spread: float, seed: int) -> list[StoredMemory]:
-    """Memories in sessions of 20 whose vectors lie around one direction, the closer the smaller `spread`."""
+    """Memories in sessions of 20 whose vectors are scattered around one direction, closer for a smaller `spread`."""
     chance = np.random.default_rng(seed)
     vectors = unit(chance.normal(size=dimensions) + spread * chance.normal(size=(count, dimensions)))
     words = chance.zipf(1.3, size=(count, 12)) % 500
