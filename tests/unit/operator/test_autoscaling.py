@@ -40,12 +40,12 @@ def live_deployment(replicas: int, *owners: Any) -> Any:
     ],
     ids=[
         "without an autoscaler the spec decides, also after manual scaling",
-        "a new Deployment starts at the fewest",
-        "and never above the most",
-        "what is there stays while the autoscaler has not scaled",
-        "an edit by hand is no scaling",
-        "once it has scaled the field is its own",
-        "hibernation ends, because at 0 an autoscaler rests for good",
+        "a new Deployment starts at the minimum",
+        "a new Deployment is capped at the maximum",
+        "the live number is retained before the autoscaler scales",
+        "a manual edit does not count as scaling",
+        "the field is omitted once the autoscaler has scaled",
+        "0 is raised to the minimum, as an autoscaler never scales from 0",
         "also when it was scaled to 0 by hand",
     ],
 )
@@ -87,7 +87,7 @@ def test_autoscaler_is_deleted_immediately_when_disabled() -> None:
 
 
 def test_autoscaler_retains_replicas_during_failed_migration() -> None:
-    """While a migration fails, the autoscaler stays and keeps control of the number of pods."""
+    """While a migration fails, the autoscaler stays and controls the number of pods."""
     scaled = scaled_by_autoscaler(settled(observed(spec(autoscaling={"min": 2, "max": 5}), status=migrated())), 4)
     blocked = replace(scaled, brain=replace(scaled.brain, spec=spec(version="0.3.0")))
     applied = {child_id(each): each for each in plan(blocked).apply}

@@ -109,7 +109,7 @@ def test_last_applied_of_earlier_resource_is_ignored() -> None:
     "content", ["", "no JSON", "{}", "7", '["x", {}, null, [1]]', '["\\ud800"]', "[" * 100_000, "[" * 900 + "]" * 900]
 )
 def test_malformed_last_applied_is_ignored(content: str) -> None:
-    """With an unreadable record there is no crash, and the Deployment is left as it is."""
+    """An unreadable record raises no error, and the Deployment is left as it is."""
     before = settled(observed(status=migrated()))
     assert DEPLOYMENT not in applied(blocked(with_record(before, content)))
 
@@ -143,7 +143,7 @@ def test_foreign_entries_in_last_applied_are_ignored(change: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("kind", ["Job", "Secret", "Deployment"])
 def test_unowned_last_applied_is_not_used(kind: str) -> None:
-    """A record that was planted under the name before the resource existed leads to no write but the resource's own."""
+    """A forged record from before the resource existed causes no write other than the resource's own."""
     owner = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "name": "quickstart", "controller": True}
     name = "quickstart-server" if kind == "Deployment" else "pwn"
     entry = {"kind": kind, "metadata": {"name": name, "namespace": "demo", "ownerReferences": [owner]}, "spec": {}}

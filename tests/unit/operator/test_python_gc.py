@@ -56,14 +56,14 @@ async def test_full_collection_waits_until_idle() -> None:
 
 
 async def test_full_collection_runs_after_max_interval_without_idle() -> None:
-    """Without idle time a collection runs all the same: garbage must not grow without bound."""
+    """Without idle time a collection still runs, so that garbage does not grow without bound."""
     old = old_garbage()
     async with collecting(lambda: False, longest_s=0.05):
         await until_async(lambda: old() is None)
 
 
 async def test_gc_threshold_is_restored() -> None:
-    """Python's own collector is restored at the end, as it is the whole process's."""
+    """The threshold of Python's collector is restored at the end, as it applies to the whole process."""
     before = gc.get_threshold()
     async with collecting(lambda: True):
         await until_async(lambda: gc.get_threshold() != before)

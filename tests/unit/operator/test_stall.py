@@ -121,7 +121,7 @@ def test_running_migration_retry_is_reconciling() -> None:
 
 
 def test_first_migration_failure_is_reconciling() -> None:
-    """The first failure of a migration, such as of a database that is not there yet, is Reconciling."""
+    """The first failure of a migration, such as a database that is not reachable yet, is Reconciling."""
     assert true_condition(observed(jobs=[job(state="Failed")])) == "Reconciling"
 
 
@@ -167,7 +167,7 @@ def test_paused_resource_is_stalled_only_with_pending_change() -> None:
 
 
 def test_degraded_serving_resource_is_ready_not_stalled() -> None:
-    """A resource that serves as specified is done, whatever else Degraded names."""
+    """A resource that serves as specified is Ready, for any cause of Degraded."""
     state = serving(replicas=2)
     assert true_condition(replace(state, pods=(pod("p0", image=IMAGE), pod("p1", image=IMAGE)))) == "Ready"
     hibernated = serving(replicas=0)

@@ -114,7 +114,7 @@ def test_partial_outage_is_available_and_degraded() -> None:
     ("reason", "degraded"), [("FailedGetResourceMetric", "True"), ("ScalingDisabled", "False"), ("", "False")]
 )
 def test_failing_autoscaler_is_degraded_and_ready(reason: str, degraded: str) -> None:
-    """A failing autoscaler is Degraded and leaves Ready; one that is disabled or silent is no fault."""
+    """A failing autoscaler is Degraded and leaves Ready; a disabled one or one without conditions is not a failure."""
     state = serving(autoscaling={"min": 1, "max": 3})
     autoscaler: Any = state.children[AUTOSCALER]
     scaling = [{"type": "ScalingActive", "status": "False", "reason": reason, "message": "no metrics known"}]
@@ -171,7 +171,7 @@ def test_failed_migration_leaves_service_available() -> None:
 
 
 def test_deployment_is_not_ready_until_generation_is_observed() -> None:
-    """Ready is False while the Deployment's observedGeneration is behind: its numbers are of before."""
+    """Ready is False while the Deployment's observedGeneration is behind: its numbers are outdated."""
     state = serving()
     live: Any = state.children[DEPLOYMENT]
     behind = {**live, "metadata": {**live["metadata"], "generation": 2}}
@@ -367,7 +367,7 @@ def test_ignored_differences_are_not_drift() -> None:
 
 
 def test_remaining_drift_of_other_child_is_degraded_and_ready() -> None:
-    """A Service that a webhook changes for good makes the resource Degraded, but it is Ready."""
+    """A Service that a webhook changes permanently makes the resource Degraded, but it is Ready."""
     state = serving()
     identity = ChildId("Service", "quickstart-grpc")
     live: Any = state.children[identity]

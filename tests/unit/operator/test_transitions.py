@@ -63,9 +63,9 @@ DOWN = "False NoPodReady No pod serves."
         "it serves, reported once",
         "a new resource is migrated",
         "an upgrade is migrated",
-        "it is mended",
-        "not looked at",
-        "looked at again",
+        "a failure is corrected",
+        "a condition becomes unknown",
+        "an unknown condition becomes true",
         "a condition without events",
     ],
 )

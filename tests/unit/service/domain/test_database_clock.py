@@ -62,7 +62,7 @@ def test_wall_clock_change_has_no_effect() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 5)), min_size=1, max_size=20))
 def test_error_is_bounded_by_shortest_round_trip(ways: list[tuple[float, float]]) -> None:
-    """One short round trip bounds the error for good, however slow or asymmetric the others are."""
+    """One short round trip bounds the error permanently, however slow or asymmetric the others are."""
     host = Host()
     clock = host.clock()
     for out_s, back_s in ways:
