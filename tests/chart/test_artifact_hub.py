@@ -1,4 +1,4 @@
-"""The annotations for Artifact Hub say what the charts hold."""
+"""The annotations for Artifact Hub describe the contents of the charts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CATEGORIES = {
     "storage",
     "streaming-messaging",
 }
-"""Those that Artifact Hub knows."""
+"""Categories that Artifact Hub supports."""
 DEFAULTS = ("SERVICE_REPOSITORY", "OPA_IMAGE", "VAULT_IMAGE")
 """Settings of the operator with images of SomaBrains."""
 
@@ -46,7 +46,7 @@ def rendered_images(chart: Path, helm: Helm) -> set[str]:
 
 
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.name)
-def test_category_and_licence_are_known(chart: Path) -> None:
+def test_artifact_hub_category_and_licence_are_valid(chart: Path) -> None:
     """The category is one of Artifact Hub's, and the licence that of the repository."""
     assert annotation(chart, "category") in CATEGORIES
     assert annotation(chart, "license") == "Apache-2.0"
@@ -55,7 +55,7 @@ def test_category_and_licence_are_known(chart: Path) -> None:
 
 
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.name)
-def test_the_images_are_those_that_run(chart: Path, helm: Helm, render: Render) -> None:
+def test_artifact_hub_images_match_rendered_images(chart: Path, helm: Helm, render: Render) -> None:
     """Artifact Hub scans the images that the chart, or for the operator also its SomaBrains, runs."""
     images = rendered_images(chart, helm)
     if chart.name == "somabrain-operator":
@@ -67,7 +67,7 @@ def test_the_images_are_those_that_run(chart: Path, helm: Helm, render: Render) 
     assert {each["image"] for each in annotation(chart, "images")} == images
 
 
-def test_the_resource_is_the_one_that_the_operator_serves() -> None:
+def test_artifact_hub_crd_matches_definition() -> None:
     """Kind and version are those of the definition, and the example is the quickstart's."""
     chart = ROOT / "helm" / "charts" / "somabrain-operator"
     definition = yaml.safe_load((ROOT / "crds" / "somabrains.somabrain.io.yaml").read_text())
@@ -83,8 +83,8 @@ def test_the_resource_is_the_one_that_the_operator_serves() -> None:
 
 
 @pytest.mark.parametrize("chart", ["sb", "somabrain-operator"])
-def test_the_values_for_openshift_leave_the_ids_to_the_cluster(chart: str, helm: Helm) -> None:
-    """With values-openshift.yaml no pod asks for a user or group id, and the rest of the restricted profile stays."""
+def test_openshift_values_set_no_user_or_group_id(chart: str, helm: Helm) -> None:
+    """With values-openshift.yaml no pod sets a user or group id, and the rest of the restricted profile stays."""
     folder = f"helm/charts/{chart}"
     text = helm("template", "release", folder, "--values", f"{folder}/values-openshift.yaml")
     manifests = [each for each in yaml.safe_load_all(text) if each]

@@ -1,4 +1,4 @@
-"""The schemas with which `make lint` validates manifests refuse what the API server would refuse."""
+"""The schemas with which `make lint` validates manifests reject the errors that the API server would reject."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def conforms(schemas: Path, manifest: str) -> str:
 
 
 @pytest.mark.parametrize("manifest", [POD, BRAIN], ids=["Pod", "SomaBrain"])
-def test_a_right_manifest_passes(schemas: Path, manifest: str) -> None:
+def test_valid_manifest_is_accepted(schemas: Path, manifest: str) -> None:
     """A valid manifest passes, with quantities as numbers and ports by name."""
     assert conforms(schemas, manifest) == ""
 
@@ -82,6 +82,6 @@ def test_a_right_manifest_passes(schemas: Path, manifest: str) -> None:
         "custom version",
     ],
 )
-def test_a_wrong_manifest_is_refused(schemas: Path, wrong: str, expected: str) -> None:
+def test_invalid_manifest_is_rejected(schemas: Path, wrong: str, expected: str) -> None:
     """An unknown, missing or mistyped field and an unknown kind are errors that name it."""
     assert expected in conforms(schemas, wrong)

@@ -20,18 +20,18 @@ def pods(request: pytest.FixtureRequest, render: Render) -> list[dict[str, Any]]
     return specs
 
 
-def test_every_pod_meets_the_restricted_profile(pods: list[dict[str, Any]]) -> None:
+def test_every_pod_meets_restricted_profile(pods: list[dict[str, Any]]) -> None:
     """No pod has root, privileges, capabilities, or directories of the node."""
     assert [violations(pod) for pod in pods] == [[]] * len(pods)
 
 
-def test_no_container_can_write_to_its_image(pods: list[dict[str, Any]]) -> None:
+def test_every_container_has_read_only_root_filesystem(pods: list[dict[str, Any]]) -> None:
     """Each container has a read-only root file system."""
     for pod in pods:
         assert all(c["securityContext"]["readOnlyRootFilesystem"] for c in pod["containers"])
 
 
-def test_every_container_says_what_memory_it_needs(pods: list[dict[str, Any]]) -> None:
+def test_every_container_has_memory_request_and_limit(pods: list[dict[str, Any]]) -> None:
     """Each container has a memory request for the scheduler and a memory limit."""
     for pod in pods:
         for container in pod["containers"]:
@@ -39,7 +39,7 @@ def test_every_container_says_what_memory_it_needs(pods: list[dict[str, Any]]) -
             assert container["resources"]["limits"]["memory"]
 
 
-def test_no_image_is_pulled_when_it_is_there(pods: list[dict[str, Any]]) -> None:
+def test_image_pull_policy_is_if_not_present(pods: list[dict[str, Any]]) -> None:
     """Images that are on the node, or pinned by digest, are not pulled again."""
     assert {c["imagePullPolicy"] for pod in pods for c in pod["containers"]} == {"IfNotPresent"}
 
@@ -51,7 +51,7 @@ BAD_POD: dict[str, Any] = {
 }
 
 
-def test_a_pod_that_is_not_restricted_is_noticed() -> None:
+def test_violations_of_unrestricted_pod_are_detected() -> None:
     """The check of the restricted profile detects each violation."""
     assert violations(BAD_POD) == [
         "hostNetwork is true",

@@ -177,7 +177,7 @@ def agent(manifest: Manifest) -> object:
     return json.loads(annotations.get("somabrain.io/vault-agent", "null"))
 
 
-def test_the_server_is_the_operators_to_the_letter(both: tuple[list[Manifest], list[Manifest]]) -> None:
+def test_server_pod_matches_operator(both: tuple[list[Manifest], list[Manifest]]) -> None:
     """The server's pod and its rollout are those of the operator; only labels, hashes and the owner differ."""
     theirs, ours = (one(rendered, "Deployment", "server") for rendered in both)
     assert ours["spec"]["template"]["spec"] == theirs["spec"]["template"]["spec"]
@@ -186,7 +186,7 @@ def test_the_server_is_the_operators_to_the_letter(both: tuple[list[Manifest], l
         assert ours["spec"][field] == theirs["spec"][field]
 
 
-def test_the_migration_is_the_operators_to_the_letter(both: tuple[list[Manifest], list[Manifest]]) -> None:
+def test_migration_job_matches_operator(both: tuple[list[Manifest], list[Manifest]]) -> None:
     theirs, ours = (one(rendered, "Job", "migrate") for rendered in both)
     assert ours["spec"]["template"]["spec"] == theirs["spec"]["template"]["spec"]
     assert agent(ours) == agent(theirs)
@@ -194,7 +194,7 @@ def test_the_migration_is_the_operators_to_the_letter(both: tuple[list[Manifest]
         assert ours["spec"][field] == theirs["spec"][field]
 
 
-def test_the_mcp_server_is_the_operators_to_the_letter(both: tuple[list[Manifest], list[Manifest]]) -> None:
+def test_mcp_server_matches_operator(both: tuple[list[Manifest], list[Manifest]]) -> None:
     """Pod, rollout and Service of the MCP server are those of the operator; without it neither has any."""
     for kind in ("Deployment", "Service"):
         theirs, ours = (
@@ -225,10 +225,8 @@ def _without_annotations(spec: dict[str, Any]) -> dict[str, Any]:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_values_of_the_mcp_server_that_contradict_themselves_are_refused(
-    helm: Helm, tmp_path: Path, values: dict[str, Any], named: str
-) -> None:
-    """Contradicting values are refused with the value and the remedy, as the operator's rules refuse fields."""
+def test_conflicting_mcp_values_are_rejected(helm: Helm, tmp_path: Path, values: dict[str, Any], named: str) -> None:
+    """Conflicting values are rejected with the value and the remedy, as the operator's rules reject fields."""
     file = tmp_path / "values.yaml"
     mcp = {"enabled": True, "resourceUrl": "https://memory.example/mcp", "sameResource": True, **values}
     file.write_text(json.dumps({"mcp": mcp}))
@@ -236,29 +234,29 @@ def test_values_of_the_mcp_server_that_contradict_themselves_are_refused(
         helm("template", NAME, "helm/charts/sb", "--values", str(file))
 
 
-def test_settings_and_services_are_the_operators(both: tuple[list[Manifest], list[Manifest]]) -> None:
+def test_settings_and_services_match_operator(both: tuple[list[Manifest], list[Manifest]]) -> None:
     theirs, ours = both
     assert one(ours, "ConfigMap", "config")["data"] == one(theirs, "ConfigMap", "config")["data"]
     for component in ("grpc", "headless"):
         assert one(ours, "Service", component)["spec"] == one(theirs, "Service", component)["spec"]
 
 
-def test_the_default_policy_is_the_projects() -> None:
+def test_default_policy_matches_packaged_policy() -> None:
     """The chart's policy is a copy of the file that the operator and the tests use."""
     assert (ROOT / "helm/charts/sb/files/sb.rego").read_text() == (Path(policy.__path__[0]) / "sb.rego").read_text()
 
 
-@pytest.mark.parametrize(("mode", "asks"), [("jwt", True), ("introspection", False)])
-def test_only_who_checks_the_clusters_tokens_gets_one_to_read_its_keys(helm: Helm, mode: str, asks: bool) -> None:
+@pytest.mark.parametrize(("mode", "has_token"), [("jwt", True), ("introspection", False)])
+def test_issuer_token_is_mounted_only_in_jwt_mode(helm: Helm, mode: str, has_token: bool) -> None:
     """The pod has a token for the API only when the cluster is the issuer, as with the operator."""
     text = helm("template", NAME, "helm/charts/sb", "--set", f"settings.auth.mode={mode}", "--skip-tests")
     rendered = [each for each in yaml.safe_load_all(text) if each]
     volumes = one(rendered, "Deployment", "server")["spec"]["template"]["spec"]["volumes"]
-    assert ("issuer" in {volume["name"] for volume in volumes}) == asks
-    assert ("SOMABRAIN_AUTH__JWKS_TOKEN_FILE" in one(rendered, "ConfigMap", "config")["data"]) == asks
+    assert ("issuer" in {volume["name"] for volume in volumes}) == has_token
+    assert ("SOMABRAIN_AUTH__JWKS_TOKEN_FILE" in one(rendered, "ConfigMap", "config")["data"]) == has_token
 
 
-def test_large_numbers_stay_whole(helm: Helm) -> None:
+def test_large_numbers_are_rendered_without_exponent(helm: Helm) -> None:
     """Large numbers of bytes are rendered in digits, without an exponent."""
     text = helm("template", NAME, "helm/charts/sb", "--set", "settings.replica.budget_bytes=268435456")
     (config,) = (each for each in yaml.safe_load_all(text) if each and each["metadata"]["name"] == f"{NAME}-config")
@@ -275,7 +273,7 @@ def test_large_numbers_stay_whole(helm: Helm) -> None:
         ("opa.typo=1", "typo"),
     ],
 )
-def test_a_wrong_value_is_refused_by_its_name(helm: Helm, setting: str, named: str) -> None:
+def test_invalid_value_is_rejected_by_name(helm: Helm, setting: str, named: str) -> None:
     with pytest.raises(HelmRefused, match=named):
         helm("template", NAME, "helm/charts/sb", "--set", setting)
 
@@ -294,9 +292,7 @@ def test_a_wrong_value_is_refused_by_its_name(helm: Helm, setting: str, named: s
         (["image.tag=latest"], {"SOMABRAIN_GRPC__DRAIN_NOTICE_S": "3"}),
     ],
 )
-def test_the_shutdown_delay_is_given_by_the_name_that_the_image_knows(
-    helm: Helm, values: list[str], rendered: dict[str, str]
-) -> None:
+def test_shutdown_delay_uses_setting_name_of_image(helm: Helm, values: list[str], rendered: dict[str, str]) -> None:
     """Given under either name, it is rendered once, and the pod's grace period is longer by the drain and a margin."""
     options = [word for value in values for word in ("--set", value)]
     manifests = [each for each in yaml.safe_load_all(helm("template", NAME, "helm/charts/sb", *options)) if each]

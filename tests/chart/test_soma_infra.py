@@ -1,4 +1,4 @@
-"""soma-infra installs PostgreSQL safely, and refuses unsafe or unknown values."""
+"""soma-infra installs PostgreSQL safely, and rejects unsafe or unknown values."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def postgresql(manifests: list[Manifest]) -> dict[str, Any]:
     return spec
 
 
-def test_the_secrets_hold_one_password_a_role(manifests: list[Manifest]) -> None:
+def test_each_database_role_has_its_own_password(manifests: list[Manifest]) -> None:
     """The three DSNs for a SomaBrain have three roles and passwords, and the server has the same."""
     passwords = named(manifests, "Secret", "postgresql")["stringData"]
     dsns = {
@@ -46,20 +46,20 @@ def test_the_secrets_hold_one_password_a_role(manifests: list[Manifest]) -> None
         assert (dsn.hostname, dsn.port, dsn.path) == ("postgresql.soma-infra.svc", 5432, "/somabrain")
 
 
-def test_passwords_are_made_anew_for_each_installation(render: Render) -> None:
+def test_passwords_differ_between_installations(render: Render) -> None:
     """Two installations share no password, and each password is long."""
     first, second = (named(render("soma-infra"), "Secret", "postgresql")["stringData"] for _ in range(2))
     assert not set(first.values()) & set(second.values())
     assert all(len(password) == 32 for password in first.values())
 
 
-def test_passwords_stay_when_the_chart_is_uninstalled(manifests: list[Manifest]) -> None:
+def test_password_secret_survives_uninstall(manifests: list[Manifest]) -> None:
     """The passwords outlive an uninstall, like the volume."""
     assert named(manifests, "Secret", "postgresql")["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
 
 
-def test_the_bootstrap_is_that_of_the_migrations(manifests: list[Manifest]) -> None:
-    """The bootstrap SQL is byte for byte the file that database administrators are shown."""
+def test_bootstrap_sql_matches_migrations(manifests: list[Manifest]) -> None:
+    """The bootstrap SQL is byte for byte the file that is documented for database administrators."""
     original = (ROOT / "migrations" / "bootstrap.sql").read_text()
     assert (CHART / "files" / "bootstrap.sql").read_text() == original, (
         "run `cp migrations/bootstrap.sql helm/charts/soma-infra/files/`"
@@ -68,36 +68,36 @@ def test_the_bootstrap_is_that_of_the_migrations(manifests: list[Manifest]) -> N
 
 
 @pytest.mark.parametrize("name", ["fsync", "full_page_writes", "synchronous_commit"])
-def test_what_makes_a_write_durable_cannot_be_switched_off(render: Render, name: str) -> None:
+def test_durability_parameters_cannot_be_disabled(render: Render, name: str) -> None:
     """No value of the chart can switch off the durability of PostgreSQL's writes."""
     with pytest.raises(HelmRefused, match=f"/postgresql/parameters/{name}"):
         render("soma-infra", f"postgresql.parameters.{name}=off")
 
 
-def test_settings_of_the_server_reach_its_command_line(render: Render) -> None:
+def test_postgresql_parameters_become_server_arguments(render: Render) -> None:
     """A setting under postgresql.parameters is an argument of the server."""
     assert "-cwork_mem=64MB" in postgresql(render("soma-infra", "postgresql.parameters.work_mem=64MB"))["args"]
 
 
-def test_a_digest_pins_the_image(render: Render) -> None:
-    """An image's digest wins over its tag."""
+def test_image_digest_takes_precedence_over_tag(render: Render) -> None:
+    """An image's digest takes precedence over its tag."""
     digest = "sha256:" + "0" * 64
     image = postgresql(render("soma-infra", f"postgresql.image.digest={digest}"))["image"]
     assert image == f"docker.io/pgvector/pgvector@{digest}"
 
 
-def test_a_value_that_does_not_exist_is_refused(render: Render) -> None:
+def test_unknown_value_is_rejected(render: Render) -> None:
     """An unknown value is an error that names it."""
     with pytest.raises(HelmRefused, match="enable"):
         render("soma-infra", "postgresql.enable=false")
 
 
-def test_a_component_that_is_switched_off_leaves_nothing(render: Render) -> None:
+def test_disabled_postgresql_renders_nothing(render: Render) -> None:
     """With PostgreSQL disabled nothing is installed."""
     assert render("soma-infra", "postgresql.enabled=false") == []
 
 
-def test_the_data_outlives_the_pod(manifests: list[Manifest]) -> None:
+def test_postgresql_data_is_on_persistent_volume(manifests: list[Manifest]) -> None:
     """PostgreSQL's data directory is on a claimed volume."""
     (claim,) = named(manifests, "StatefulSet", "postgresql")["spec"]["volumeClaimTemplates"]
     (mount,) = (m for m in postgresql(manifests)["volumeMounts"] if m["name"] == claim["metadata"]["name"])
@@ -105,7 +105,7 @@ def test_the_data_outlives_the_pod(manifests: list[Manifest]) -> None:
     assert data.startswith(mount["mountPath"] + "/")
 
 
-def test_a_change_of_the_start_script_restarts_the_server(helm: Helm, tmp_path: Path) -> None:
+def test_pod_template_changes_with_start_script(helm: Helm, tmp_path: Path) -> None:
     """The pod template changes with the scripts that it runs, and with nothing else."""
 
     def template() -> dict[str, Any]:

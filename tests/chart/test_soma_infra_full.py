@@ -1,4 +1,4 @@
-"""The profile `full` of soma-infra has all components, each can be disabled, and `minimal` has none of them."""
+"""The profile `full` of soma-infra has every component, each can be disabled, and `minimal` has PostgreSQL alone."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def pod(manifests: list[Manifest], kind: str, name: str) -> dict[str, Any]:
     return spec
 
 
-def test_the_full_profile_has_all_and_the_minimal_one_postgresql_alone(render: Render, full: list[Manifest]) -> None:
+def test_full_profile_has_every_component_and_minimal_only_postgresql(render: Render, full: list[Manifest]) -> None:
     """The profile `full` has each component and its test; `minimal` has only PostgreSQL."""
     everything = {"postgresql", *COMPONENTS.values()}
     assert names(full, "Service") == names(full, "StatefulSet", "Deployment") == everything
@@ -53,7 +53,7 @@ def test_the_full_profile_has_all_and_the_minimal_one_postgresql_alone(render: R
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_each_component_can_be_switched_off(render: Render, full: list[Manifest], component: str) -> None:
+def test_each_component_can_be_disabled(render: Render, full: list[Manifest], component: str) -> None:
     """Disabling a component removes all of it and nothing else."""
     left = render(CHART, "profile=full", f"{component}.enabled=false")
     removed = names(full, "Service", "Deployment", "StatefulSet") - names(left, "Service", "Deployment", "StatefulSet")
@@ -62,7 +62,7 @@ def test_each_component_can_be_switched_off(render: Render, full: list[Manifest]
     assert not [m for m in left if of.search(m["metadata"]["labels"]["app.kubernetes.io/name"])]
 
 
-def test_without_postgresql_vault_holds_no_database(render: Render, full: list[Manifest]) -> None:
+def test_vault_without_postgresql_has_no_database_secret(render: Render, full: list[Manifest]) -> None:
     """Without PostgreSQL, Vault does not wait for its Secret."""
 
     def sources(manifests: list[Manifest]) -> set[str]:
@@ -73,20 +73,20 @@ def test_without_postgresql_vault_holds_no_database(render: Render, full: list[M
     assert sources(render(CHART, "profile=full", "postgresql.enabled=false")) == {"vault"}
 
 
-def test_every_container_says_its_command(full: list[Manifest]) -> None:
+def test_every_container_has_explicit_command(full: list[Manifest]) -> None:
     """Each container has a command, so that no image's entry point is relied upon."""
     for manifest in full:
         for spec in pod_specs(manifest):
             assert all(container["command"] for container in spec["containers"]), manifest["metadata"]["name"]
 
 
-def test_images_can_be_made_where_none_can_be_pulled(full: list[Manifest]) -> None:
+def test_devcluster_builds_every_image_of_full_profile(full: list[Manifest]) -> None:
     """The local cluster builds each image of the profile under the same name."""
     used = {c["image"] for manifest in full for spec in pod_specs(manifest) for c in spec["containers"]}
     assert used == {image.name for image in (DATABASE, *PLATFORM)}
 
 
-def test_redis_asks_for_the_password_that_the_secret_tells(full: list[Manifest]) -> None:
+def test_redis_password_matches_client_secret(full: list[Manifest]) -> None:
     """The Secret for clients and the configuration of Redis have the same password, and no command has it."""
     secret = named(full, "Secret", "somabrain-redis")["stringData"]
     address = urlsplit(secret["url"])
@@ -97,14 +97,14 @@ def test_redis_asks_for_the_password_that_the_secret_tells(full: list[Manifest])
     assert secret["password"] not in json.dumps([m for m in full if m["kind"] != "Secret"])
 
 
-def test_credentials_are_in_secrets_alone(full: list[Manifest]) -> None:
+def test_credentials_are_only_in_secrets(full: list[Manifest]) -> None:
     """No pod and no ConfigMap contains a root token or an administrator's password."""
     rest = json.dumps([m for m in full if m["kind"] != "Secret"])
     for secret, key in (("vault", "root-token"), ("auth", "password")):
         assert named(full, "Secret", secret)["stringData"][key] not in rest
 
 
-def test_keycloak_is_where_the_service_looks_for_it(full: list[Manifest]) -> None:
+def test_keycloak_address_matches_default_issuer(full: list[Manifest]) -> None:
     """The issuer is the default address of a SomaBrain, in the namespace soma-infra."""
     (container,) = pod(full, "Deployment", "auth")["containers"]
     assert "--hostname=http://auth.soma-infra.svc.cluster.local:8080" in container["args"]
@@ -119,14 +119,14 @@ def test_every_realm_is_imported(full: list[Manifest]) -> None:
     assert realms < set(named(full, "ConfigMap", "auth")["data"])
 
 
-def test_kafka_makes_the_topics_it_is_told(render: Render) -> None:
+def test_kafka_topics_become_start_script_arguments(render: Render) -> None:
     """Each topic of the values is an argument of the start script, with its partitions."""
     rendered = render(CHART, "profile=full", "kafka.topics.other=5")
     (container,) = pod(rendered, "StatefulSet", "kafka")["containers"]
     assert container["args"] == ["kafka.soma-infra.svc:9092", "other:5", "somabrain.changes:3"]
 
 
-def test_only_vault_may_ask_the_cluster_anything(full: list[Manifest]) -> None:
+def test_only_vault_has_service_account_token(full: list[Manifest]) -> None:
     """Only Vault has a token for the API, and only for TokenReviews."""
     assert {
         m["metadata"]["name"]
@@ -151,7 +151,7 @@ def test_only_vault_may_ask_the_cluster_anything(full: list[Manifest]) -> None:
         ("etcd.runAsUser=0", "runAsUser"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused(render: Render, setting: str, expected: str) -> None:
+def test_invalid_value_is_rejected_by_name(render: Render, setting: str, expected: str) -> None:
     """An invalid value is an error that names it, before anything is installed."""
     with pytest.raises(HelmRefused, match=expected):
         render(CHART, "profile=full", setting)

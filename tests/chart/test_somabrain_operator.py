@@ -1,4 +1,4 @@
-"""The operator's chart grants exactly the permissions that are needed, and refuses invalid values."""
+"""The operator's chart grants exactly the required permissions, and rejects invalid values."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def environment(manifests: list[Manifest]) -> dict[str, Any]:
         ("image.tag=0.1.0", {"get"}, None),
     ],
 )
-def test_secrets_are_listed_only_by_an_operator_that_watches_them(
+def test_secret_permissions_follow_reference_watch(
     render: Render, setting: str, verbs: set[str], watch: str | None
 ) -> None:
-    """The setting and the right go together; no rule allows writing Secrets or a SomaBrain's spec, or a wildcard."""
+    """Setting and permission agree; no rule allows writing Secrets or a SomaBrain's spec, or has a wildcard."""
     manifests = render(CHART, setting)
     (role,) = of_kind(manifests, "ClusterRole")
     granted = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
@@ -55,10 +55,10 @@ def test_secrets_are_listed_only_by_an_operator_that_watches_them(
         (("provision=null",), set(), set()),
     ],
 )
-def test_databases_are_made_only_by_an_operator_with_the_rights(
+def test_provision_permissions_follow_provision_enabled(
     render: Render, settings: tuple[str, ...], secrets: set[str], brains: set[str]
 ) -> None:
-    """Writing Secrets and finalizers are rights of `provision.enabled` alone; the setting says that it has them."""
+    """Writing Secrets and finalizers is permitted by `provision.enabled` alone, and the operator's setting agrees."""
     manifests = render(CHART, *settings)
     roles = of_kind(manifests, "ClusterRole") or of_kind(manifests, "Role")[:1]
     reading = {"get", "list", "watch"}
@@ -68,7 +68,7 @@ def test_databases_are_made_only_by_an_operator_with_the_rights(
     assert environment(manifests).get("SOMABRAIN_OPERATOR__PROVISION") == ("true" if secrets else None)
 
 
-def test_only_what_is_pruned_may_be_deleted(render: Render) -> None:
+def test_delete_permission_covers_only_prunable_kinds(render: Render) -> None:
     """The operator may delete only prunable kinds; the rest is deleted by the garbage collector."""
     (role,) = of_kind(render(CHART), "ClusterRole")
     deletable = {resource for rule in role["rules"] if "delete" in rule["verbs"] for resource in rule["resources"]}
@@ -78,7 +78,7 @@ def test_only_what_is_pruned_may_be_deleted(render: Render) -> None:
     }  # fmt: skip
 
 
-def test_an_install_for_some_namespaces_has_no_cluster_wide_right(render: Render) -> None:
+def test_namespaced_install_has_no_cluster_role(render: Render) -> None:
     """With watchNamespaces there is a Role in each of them, no ClusterRole, and the operator has the list."""
     manifests = render(CHART, "watchNamespaces={a,b}")
     assert not of_kind(manifests, "ClusterRole") + of_kind(manifests, "ClusterRoleBinding")
@@ -86,14 +86,14 @@ def test_an_install_for_some_namespaces_has_no_cluster_wide_right(render: Render
     assert environment(manifests)["SOMABRAIN_OPERATOR__NAMESPACES"] == '["a","b"]'
 
 
-def test_a_new_operator_is_there_before_the_old_one_goes(render: Render) -> None:
+def test_rollout_starts_new_pod_before_stopping_old_one(render: Render) -> None:
     """The rollout starts the new pod before the old one stops; the Lease lets only one lead."""
     (deployment,) = of_kind(render(CHART), "Deployment")
     rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
     assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]) == (1, rolling)
 
 
-def test_a_second_operator_comes_with_a_disruption_budget(render: Render) -> None:
+def test_disruption_budget_requires_two_replicas(render: Render) -> None:
     """There is a PodDisruptionBudget only with two replicas: with one, its node could not be drained."""
     assert of_kind(render(CHART), "PodDisruptionBudget") == []
     (budget,) = of_kind(render(CHART, "replicas=2"), "PodDisruptionBudget")
@@ -112,7 +112,7 @@ def test_a_second_operator_comes_with_a_disruption_budget(render: Render) -> Non
         (("watchNamespaces={a,b}", "image.tag=0.1.0"), ["a", None]),
     ],
 )
-def test_the_operator_may_touch_its_own_lease_only(
+def test_lease_permissions_are_limited_to_own_lease(
     render: Render, settings: tuple[str, ...], namespaces: list[str | None]
 ) -> None:
     """Verbs on Leases are bound to the operator's own Lease, except for its creation.
@@ -135,7 +135,7 @@ def test_the_operator_may_touch_its_own_lease_only(
 
 
 @pytest.mark.parametrize(("setting", "path"), [("image.tag=0.2.0", "/livez"), ("image.tag=0.1.0", "/healthz")])
-def test_the_kubelet_restarts_only_what_a_restart_mends(render: Render, setting: str, path: str) -> None:
+def test_liveness_probe_uses_livez_from_version_0_2(render: Render, setting: str, path: str) -> None:
     """Liveness is `/livez`, which images before 0.2 do not serve; readiness is `/healthz`."""
     (deployment,) = of_kind(render(CHART, setting), "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
@@ -143,25 +143,25 @@ def test_the_kubelet_restarts_only_what_a_restart_mends(render: Render, setting:
     assert paths == {"startupProbe": path, "livenessProbe": path, "readinessProbe": "/healthz"}
 
 
-def test_the_definition_can_be_left_to_another_release(render: Render) -> None:
+def test_crd_installation_can_be_disabled(render: Render) -> None:
     """The CRD can be left out, as two releases cannot both own it."""
     assert len(of_kind(render(CHART), "CustomResourceDefinition")) == 1
     assert of_kind(render(CHART, "crd.install=false"), "CustomResourceDefinition") == []
 
 
-def test_rights_can_be_granted_by_somebody_else(render: Render) -> None:
+def test_rbac_creation_can_be_disabled(render: Render) -> None:
     """With rbac.create=false no RBAC object is rendered."""
     manifests = render(CHART, "rbac.create=false", "rbac.issuerDiscovery=true", "serviceAccount.create=false")
     assert {each["kind"] for each in manifests} == {"CustomResourceDefinition", "Service", "Deployment", "Pod"}
 
 
-def test_issuer_discovery_is_bound_when_asked(render: Render) -> None:
+def test_issuer_discovery_binding_is_optional(render: Render) -> None:
     """The issuer discovery role can be bound, for clusters without the default binding."""
     bindings = of_kind(render(CHART, "rbac.issuerDiscovery=true"), "ClusterRoleBinding")
     assert "system:service-account-issuer-discovery" in [binding["roleRef"]["name"] for binding in bindings]
 
 
-def test_a_digest_pins_the_image_of_operator_and_test(render: Render) -> None:
+def test_image_digest_takes_precedence_over_tag(render: Render) -> None:
     """An image's digest takes precedence over its tag, for operator and test."""
     digest = "sha256:" + "0" * 64
     manifests = render(CHART, f"image.digest={digest}")
@@ -173,13 +173,13 @@ def test_a_digest_pins_the_image_of_operator_and_test(render: Render) -> None:
 @pytest.mark.parametrize(
     "setting", ["operator.workers=0", "replicas=0", "image.pullPolicy=Sometimes", "watchNamespaces={A}", "nope=1"]
 )
-def test_a_value_that_cannot_be_is_refused(render: Render, setting: str) -> None:
+def test_invalid_value_is_rejected_by_name(render: Render, setting: str) -> None:
     """A misspelt or out-of-range value is an error that names it."""
     with pytest.raises(HelmRefused, match=setting.split("=", maxsplit=1)[0].rsplit(".", maxsplit=1)[-1]):
         render(CHART, setting)
 
 
-def test_the_cluster_may_choose_the_operators_ids(render: Render) -> None:
+def test_null_pod_security_context_sets_no_ids(render: Render) -> None:
     """With podSecurityContext=null no id is fixed, in the test's pod neither, and the rest of the profile stays."""
     manifests = render(CHART, "podSecurityContext=null")
     (deployment,), (pod,) = of_kind(manifests, "Deployment"), of_kind(manifests, "Pod")
@@ -198,8 +198,8 @@ def test_the_cluster_may_choose_the_operators_ids(render: Render) -> None:
         ((f"image.digest=sha256:{'0' * 64}",), True),
     ],
 )
-def test_settings_have_the_names_that_the_image_knows(render: Render, settings: tuple[str, ...], former: bool) -> None:
-    """The operator stops at a variable that it does not know, so an older image gets the former names."""
+def test_setting_names_follow_image_version(render: Render, settings: tuple[str, ...], former: bool) -> None:
+    """The operator exits on an unknown variable, so an older image gets the former names."""
     given = set(environment(render(CHART, *settings)))
     operators = {before: now for before, now in FORMER_NAMES.items() if before.startswith("SOMABRAIN_OPERATOR__")}
     assert operators
@@ -211,8 +211,8 @@ def test_settings_have_the_names_that_the_image_knows(render: Render, settings: 
     ("setting", "expected"),
     [("operator.stallSeconds=90", "90"), ("operator.stallSeconds=null", None), ("image.tag=0.1.0", None)],
 )
-def test_the_time_until_a_failure_is_stalled_is_for_images_that_know_it(
+def test_stall_seconds_is_rendered_only_for_supporting_images(
     render: Render, setting: str, expected: str | None
 ) -> None:
-    """An image of 0.1 would refuse the setting, and values kept from 0.1 do not have it."""
+    """An image of 0.1 would reject the setting, and values retained from 0.1 do not have it."""
     assert environment(render(CHART, setting)).get("SOMABRAIN_OPERATOR__STALL_AFTER_S") == expected

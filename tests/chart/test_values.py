@@ -31,9 +31,9 @@ def unexplained(text: str) -> Iterator[str]:
     yield from walk(root, "", explained=False)
 
 
-def test_a_value_without_a_comment_is_noticed() -> None:
+def test_value_without_comment_is_detected() -> None:
     """The check below detects a value without a comment."""
-    assert list(unexplained("# said\na: 1\nb: 2\nc:\n  # said\n  d: 3\n  e: 4\n")) == ["b", "c.e"]
+    assert list(unexplained("# comment\na: 1\nb: 2\nc:\n  # comment\n  d: 3\n  e: 4\n")) == ["b", "c.e"]
 
 
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.name)

@@ -17,10 +17,10 @@ from tests.conformance.target import version_problems
         (15, "15.18", None, ["16 is the oldest", "CREATE EXTENSION vector"]),
     ],
 )
-def test_a_server_that_is_too_old_is_told_with_the_remedy(
+def test_outdated_server_message_names_remedy(
     number: int, version: str, pgvector: str | None, remedies: list[str]
 ) -> None:
-    """PostgreSQL before 16, pgvector before 0.7 and a missing pgvector are one sentence each."""
+    """PostgreSQL before 16, pgvector before 0.7 and a missing pgvector give one message each."""
     problems = list(version_problems(number, version, pgvector))
     assert len(problems) == len(remedies)
     assert all(remedy in problem for remedy, problem in zip(remedies, problems, strict=True))

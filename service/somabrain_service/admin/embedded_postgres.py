@@ -32,7 +32,7 @@ _MAX_PATH_BYTES = 107 - len("/.s.PGSQL.5432")  # the limit of a Unix socket's ad
 
 # For root, the wheel starts PostgreSQL's programs by fork, to change their user. In about one of 10,000 forks gRPC's
 # own handlers (1.85) crash the new process before it is the program; gRPC reads this when it is first used.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # noqa: TID251 - a library reads it, not this project
 
 
 @dataclass(frozen=True, slots=True)

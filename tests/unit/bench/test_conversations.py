@@ -1,4 +1,4 @@
-"""Both formats of conversations are read, and any other is refused with the field that is wrong."""
+"""Both conversation formats are parsed; any other file is rejected by the name of the invalid field."""
 
 from __future__ import annotations
 
@@ -61,22 +61,22 @@ LONGMEMEVAL: list[dict[str, Any]] = [
 ]
 
 
-def written(folder: Path, value: object) -> str:
+def write_json(folder: Path, value: object) -> str:
     """Write a file of this JSON, and return its path."""
     path = folder / "data.json"
     path.write_text(json.dumps(value))
     return str(path)
 
 
-def changed(value: list[dict[str, Any]], **fields: object) -> list[dict[str, Any]]:
+def with_second_entry(value: list[dict[str, Any]], **fields: object) -> list[dict[str, Any]]:
     """Return two entries, the second with other fields; a field that is `...` is removed."""
     second = {**deepcopy(value[0]), **fields}
     return [value[0], {name: field for name, field in second.items() if field is not ...}]
 
 
-def refusal(folder: Path, value: object) -> str:
-    """Return the message with which a file is refused, without its path."""
-    path = written(folder, value)
+def read_error(folder: Path, value: object) -> str:
+    """Return the error message of a file that is rejected, without its path."""
+    path = write_json(folder, value)
     with pytest.raises(ShapeError) as error:
         read(path)
     return str(error.value).removeprefix(path)
@@ -84,12 +84,12 @@ def refusal(folder: Path, value: object) -> str:
 
 def longmemeval(folder: Path, **fields: object) -> Corpus:
     """Read LongMemEval's format with changed fields in the second entry."""
-    return read(written(folder, changed(LONGMEMEVAL, **fields)))
+    return read(write_json(folder, with_second_entry(LONGMEMEVAL, **fields)))
 
 
-def test_conversations_are_read_without_questions_that_have_no_evidence(tmp_path: Path) -> None:
+def test_read_drops_questions_without_evidence(tmp_path: Path) -> None:
     """Sessions of the evidence are those of its turns; turns of a session are one second apart."""
-    corpus = read(written(tmp_path, CONVERSATIONS))
+    corpus = read(write_json(tmp_path, CONVERSATIONS))
     (conversation,) = corpus.conversations
     (question,) = conversation.questions
     assert question == Question("What was sown?", frozenset({"a", "b"}), frozenset({"1", "2"}), "3")
@@ -97,9 +97,9 @@ def test_conversations_are_read_without_questions_that_have_no_evidence(tmp_path
     assert not corpus.own_haystacks
 
 
-def test_each_question_of_longmemeval_has_a_conversation_of_its_own(tmp_path: Path) -> None:
+def test_longmemeval_gives_each_question_its_own_conversation(tmp_path: Path) -> None:
     """Evidence are messages with `has_answer` and the sessions of `answer_session_ids`; ids may occur twice."""
-    corpus = read(written(tmp_path, LONGMEMEVAL))
+    corpus = read(write_json(tmp_path, LONGMEMEVAL))
     (conversation,) = corpus.conversations
     (question,) = conversation.questions
     assert corpus.own_haystacks
@@ -114,8 +114,8 @@ def test_each_question_of_longmemeval_has_a_conversation_of_its_own(tmp_path: Pa
     assert corpus.omitted == ["messages without text, not stored: 1"]
 
 
-def test_abstention_and_unlabelled_questions_of_longmemeval_are_left_out(tmp_path: Path) -> None:
-    """As in LongMemEval's own evaluation; the number of each is reported."""
+def test_longmemeval_skips_abstention_and_unlabelled_questions(tmp_path: Path) -> None:
+    """They are skipped as in LongMemEval's own evaluation, and the number of each is reported."""
     abstention = longmemeval(tmp_path, question_id="q2_abs", answer_session_ids=["elsewhere"])
     assert [one.name for one in abstention.conversations] == ["q1"]
     assert "questions without an answer (`_abs`), left out: 1" in abstention.omitted
@@ -124,8 +124,8 @@ def test_abstention_and_unlabelled_questions_of_longmemeval_are_left_out(tmp_pat
     assert "questions without a message with `has_answer`, left out: 1" in unlabelled.omitted
 
 
-def test_a_message_beyond_the_limit_of_a_text_is_cut(tmp_path: Path) -> None:
-    """It is cut between characters, and reported."""
+def test_message_over_text_limit_is_truncated(tmp_path: Path) -> None:
+    """The text is cut between characters, and the number of cut messages is reported."""
     sessions = deepcopy(LONGMEMEVAL[0]["haystack_sessions"])
     sessions[2][0]["content"] = "é" * 80_000
     corpus = longmemeval(tmp_path, haystack_sessions=sessions)
@@ -145,16 +145,16 @@ def test_a_message_beyond_the_limit_of_a_text_is_cut(tmp_path: Path) -> None:
         "answer_session_ids",
     ],
 )
-def test_a_missing_field_of_longmemeval_is_named(tmp_path: Path, field: str) -> None:
+def test_longmemeval_error_names_missing_field(tmp_path: Path, field: str) -> None:
     """The message has the file, the number of the entry and the field."""
-    message = refusal(tmp_path, changed(LONGMEMEVAL, **{field: ...}))
+    message = read_error(tmp_path, with_second_entry(LONGMEMEVAL, **{field: ...}))
     assert message.startswith(f": entry[1]: the field `{field}` is missing; it must be a ")
 
 
 @pytest.mark.parametrize("field", ["conversation", "turns", "questions"])
-def test_a_missing_field_of_a_conversation_is_named(tmp_path: Path, field: str) -> None:
+def test_conversation_error_names_missing_field(tmp_path: Path, field: str) -> None:
     """The message has the file, the number of the entry and the field."""
-    message = refusal(tmp_path, changed(CONVERSATIONS, **{field: ...}))
+    message = read_error(tmp_path, with_second_entry(CONVERSATIONS, **{field: ...}))
     assert message.startswith(f": entry[1]: the field `{field}` is missing; it must be a ")
 
 
@@ -169,9 +169,9 @@ def test_a_missing_field_of_a_conversation_is_named(tmp_path: Path, field: str) 
         ({"question": 3}, "`question` must be a string, but is a number"),
     ],
 )
-def test_an_invalid_field_of_longmemeval_is_named(tmp_path: Path, fields: dict[str, object], expected: str) -> None:
-    """The message says what the field must be."""
-    assert expected in refusal(tmp_path, changed(LONGMEMEVAL, **fields))
+def test_longmemeval_error_names_invalid_field(tmp_path: Path, fields: dict[str, object], expected: str) -> None:
+    """The error states the valid form of the field."""
+    assert expected in read_error(tmp_path, with_second_entry(LONGMEMEVAL, **fields))
 
 
 @pytest.mark.parametrize(
@@ -184,10 +184,10 @@ def test_an_invalid_field_of_longmemeval_is_named(tmp_path: Path, fields: dict[s
         ("Hello.", "haystack_sessions[3][0] must be an object, but is a string"),
     ],
 )
-def test_an_invalid_message_of_longmemeval_is_named(tmp_path: Path, message: object, expected: str) -> None:
-    """The message of the error says in which session and at which place it is."""
+def test_longmemeval_error_locates_invalid_message(tmp_path: Path, message: object, expected: str) -> None:
+    """The error has the session and the position of the message."""
     sessions = [*LONGMEMEVAL[0]["haystack_sessions"][:3], [message]]
-    assert expected in refusal(tmp_path, changed(LONGMEMEVAL, haystack_sessions=sessions))
+    assert expected in read_error(tmp_path, with_second_entry(LONGMEMEVAL, haystack_sessions=sessions))
 
 
 @pytest.mark.parametrize(
@@ -199,11 +199,11 @@ def test_an_invalid_message_of_longmemeval_is_named(tmp_path: Path, message: obj
         ({"id": "c"}, "questions[0]: the field `evidence` names 'a', which is not the id of a turn"),
     ],
 )
-def test_an_invalid_turn_is_named(tmp_path: Path, turn: dict[str, object], expected: str) -> None:
-    """The message has the number of the turn or question, and what the field must be."""
+def test_conversation_error_locates_invalid_turn(tmp_path: Path, turn: dict[str, object], expected: str) -> None:
+    """The error has the number of the turn or question, and the valid form of the field."""
     value = deepcopy(CONVERSATIONS)
     value[0]["turns"][0].update(turn)
-    assert expected in refusal(tmp_path, value)
+    assert expected in read_error(tmp_path, value)
 
 
 @pytest.mark.parametrize(
@@ -216,13 +216,13 @@ def test_an_invalid_turn_is_named(tmp_path: Path, turn: dict[str, object], expec
         ([{"conversation": "a", "turns": [], "questions": []}], "has no question with evidence"),
     ],
 )
-def test_any_other_file_is_refused(tmp_path: Path, value: object, expected: str) -> None:
-    """The message says what is expected in place of what the file has."""
-    assert expected in refusal(tmp_path, value)
+def test_unknown_file_format_is_rejected(tmp_path: Path, value: object, expected: str) -> None:
+    """The message states the expected and the actual content."""
+    assert expected in read_error(tmp_path, value)
 
 
-def test_a_file_that_is_not_json_is_refused(tmp_path: Path) -> None:
-    """The message has the place of the first error."""
+def test_file_that_is_not_json_is_rejected(tmp_path: Path) -> None:
+    """The error has the line and column of the first mistake."""
     path = tmp_path / "data.json"
     path.write_text("[{]")
     with pytest.raises(ShapeError, match=r"is not JSON in UTF-8: .*line 1 column 3"):

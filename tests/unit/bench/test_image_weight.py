@@ -27,19 +27,19 @@ THING = Layer(
 )
 
 
-def test_a_distribution_weighs_what_its_record_names_and_what_was_compiled_of_it() -> None:
+def test_distribution_weight_includes_record_files_and_bytecode() -> None:
     """A distribution owns the files of its RECORD and their .pyc files; files of no distribution are counted, too."""
     assert weights([THING]) == {"the-thing": 160, OTHER: 16}
 
 
-def test_the_weights_of_several_layers_are_those_of_the_files_that_are_seen() -> None:
+def test_file_in_several_layers_counts_with_its_last_size() -> None:
     """A file that occurs in several layers counts once, with its size in the last of them."""
     later = Layer("sha256:b", 1, {f"{SITE}/thing/core.py": 1}, {})
     assert weights([THING, later])["the-thing"] == 61
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=5), st.lists(st.sampled_from("abc"), max_size=5))
-def test_the_base_is_the_longest_common_beginning(first: list[str], second: list[str]) -> None:
+def test_base_is_longest_common_layer_prefix(first: list[str], second: list[str]) -> None:
     """The base is the longest common prefix of two lists of layers."""
     one, two = ([Layer(digest, 0, {}, {}) for digest in digests] for digests in (first, second))
     count = shared(one, two)
@@ -47,7 +47,7 @@ def test_the_base_is_the_longest_common_beginning(first: list[str], second: list
     assert first[: count + 1] != second[: count + 1] or count == min(len(first), len(second))
 
 
-def test_who_asks_for_a_distribution_is_read_once_each() -> None:
+def test_dependents_of_distribution_are_listed_once() -> None:
     """Each dependent of a distribution is listed once, even if required on several lines or under two markers."""
     locked = (
         "one==1 \\\n    --hash=sha256:0\n    # via somabrain (pyproject.toml)\n"
@@ -59,7 +59,7 @@ def test_who_asks_for_a_distribution_is_read_once_each() -> None:
 
 
 @given(st.dictionaries(st.text("abc", min_size=1), st.integers(0, 100)), st.integers(0, 100))
-def test_the_rows_sum_to_the_whole_and_fall(weighed: dict[str, int], least: int) -> None:
+def test_rows_are_sorted_by_size_and_sum_to_total(weighed: dict[str, int], least: int) -> None:
     """Rows are sorted by size and sum to the whole; small distributions share the last row."""
     listed = list(rows(weighed, {}, least))
     assert sum(size for *_, size in listed) == sum(weighed.values())
@@ -68,7 +68,7 @@ def test_the_rows_sum_to_the_whole_and_fall(weighed: dict[str, int], least: int)
     assert len(listed) == len(heavy) + (len(heavy) < len(weighed))
 
 
-def test_an_archive_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_archive_layers_round_trip(tmp_path: Path) -> None:
     """An archive has one layer whose content is the program, and is at least as large as the program."""
     program = tmp_path / "program"
     program.write_bytes(b"x" * 1000)

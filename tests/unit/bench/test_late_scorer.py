@@ -1,4 +1,4 @@
-"""The scorer with variable constants is the service's formula, and its quantization the service's, at the defaults."""
+"""At its default constants the scorer reproduces the service's formula and quantization."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from somabrain_service.domain.recall import ScoreBreakdown
 DIMENSIONS = 384
 
 
-def drawn_question(rng: np.random.Generator, memories: int) -> LateQuestion:
+def random_question(rng: np.random.Generator, memories: int) -> LateQuestion:
     """Return a question with random similarities, about memories in sessions with gaps."""
     session = np.sort(rng.integers(0, 4, memories))
     position = np.array([2 * number + (number > memories // 2) for number in range(memories)])
@@ -63,14 +63,14 @@ def service_order(one: LateQuestion, top_k: int) -> list[int]:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_at_the_defaults_the_order_is_that_of_the_service(seed: int) -> None:
-    """So a figure of the scorer is one of the product, and its defaults are the service's constants."""
-    one = drawn_question(np.random.default_rng(seed), 40)
+def test_default_constants_reproduce_service_ranking(seed: int) -> None:
+    """Figures of the scorer are valid for the product: its defaults are the service's constants."""
+    one = random_question(np.random.default_rng(seed), 40)
     assert one.order(DEFAULTS).tolist() == service_order(one, 40)
     assert one.order(PARTS_OFF).tolist() != service_order(one, 40)
 
 
-def test_two_bits_are_those_of_the_service() -> None:
+def test_two_bit_quantization_matches_service() -> None:
     """A similarity differs from the service's by the rounding of norms and of the query only."""
     rng = np.random.default_rng(3)
     vectors = rng.normal(size=(30, DIMENSIONS)).astype(np.float32)
@@ -81,7 +81,7 @@ def test_two_bits_are_those_of_the_service() -> None:
     assert bytes_per_piece(DIMENSIONS, 2) == token_vectors.bytes_per_piece(DIMENSIONS)
 
 
-def test_more_bits_give_smaller_errors() -> None:
+def test_quantization_error_decreases_with_bits() -> None:
     """Each number of bits estimates products better than the one before, and that of a vector with itself exactly."""
     rng = np.random.default_rng(5)
     vectors = rng.normal(size=(50, DIMENSIONS)).astype(np.float32)
@@ -96,20 +96,20 @@ def test_more_bits_give_smaller_errors() -> None:
     assert errors[-1] < errors[0] / 20
 
 
-def test_a_cut_ends_before_either_bound_is_exceeded() -> None:
-    """The first of the ranking within the number and the bytes, in the order of rows."""
+def test_cut_respects_memory_and_byte_bounds() -> None:
+    """The cut has the best rows within both bounds, in the order of rows."""
     ranking, sizes = np.array([4, 1, 3, 0, 2]), np.array([5, 10, 5, 10, 20])
     assert Cut(memories=2, bytes=None).rows(ranking, sizes).tolist() == [1, 4]
     assert Cut(memories=None, bytes=40).rows(ranking, sizes).tolist() == [1, 3, 4]
     assert Cut(memories=None, bytes=None).rows(ranking, sizes).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_constants_are_chosen_without_the_conversation_that_is_left_out() -> None:
+def test_leave_one_out_ignores_excluded_conversation() -> None:
     """Changing the evidence of one conversation changes what the others choose, and not what it chooses itself."""
     rng = np.random.default_rng(11)
-    conversations = [[drawn_question(rng, 30) for _ in range(8)] for _ in range(3)]
+    conversations = [[random_question(rng, 30) for _ in range(8)] for _ in range(3)]
     before = list(LeaveOneOut(conversations).results())
-    changed = [conversations[0], conversations[1], [drawn_question(rng, 30) for _ in range(8)]]
+    changed = [conversations[0], conversations[1], [random_question(rng, 30) for _ in range(8)]]
     after = list(LeaveOneOut(changed).results())
     assert after[2].constants == before[2].constants
     assert [one.constants for one in after[:2]] != [one.constants for one in before[:2]]
@@ -117,10 +117,10 @@ def test_constants_are_chosen_without_the_conversation_that_is_left_out() -> Non
     assert all(getattr(one.constants, name) in values[name] for one in before for name in GRID)
 
 
-def test_the_overlap_of_a_ranking_with_itself_is_complete() -> None:
-    """Equal first tens are counted as equal, and a shortlist without one of them as not."""
+def test_overlap_of_ranking_with_itself_is_one() -> None:
+    """Equal top tens count as equal; a shortlist that lacks one of them does not."""
     rng = np.random.default_rng(13)
-    whole = drawn_question(rng, 30)
+    whole = random_question(rng, 30)
     assert (overlap([whole], [whole]).equal, overlap([whole], [whole]).common) == (1.0, 1.0)
     without_best = np.sort(whole.order(DEFAULTS)[1:])
     cut = LateQuestion(

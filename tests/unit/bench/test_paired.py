@@ -9,7 +9,7 @@ import pytest
 from bench.paired import median_interval
 
 
-def test_the_interval_holds_the_true_median_about_nineteen_times_of_twenty() -> None:
+def test_median_interval_has_95_percent_coverage() -> None:
     """About 95 % of the intervals contain the true median of a known distribution."""
     drawn = random.Random(7)
     intervals = [median_interval([drawn.lognormvariate(0, 0.05) for _ in range(20)]) for _ in range(60)]
@@ -17,7 +17,7 @@ def test_the_interval_holds_the_true_median_about_nineteen_times_of_twenty() -> 
     assert 52 <= inside <= 60
 
 
-def test_more_rounds_make_it_narrower() -> None:
+def test_median_interval_narrows_with_more_rounds() -> None:
     """More rounds give a narrower interval, so that a measurement ends."""
     drawn = random.Random(7)
     ratios = [drawn.lognormvariate(0, 0.05) for _ in range(400)]
@@ -27,8 +27,8 @@ def test_more_rounds_make_it_narrower() -> None:
     assert not few.within(0.001)
 
 
-def test_ratios_that_are_all_the_same_have_no_width() -> None:
-    """Equal ratios give an interval of width zero, and a single ratio gives none."""
+def test_median_interval_of_equal_ratios_has_zero_width() -> None:
+    """Equal ratios give an interval of width zero, and a single ratio is an error."""
     assert (median_interval([1.02] * 8).low, median_interval([1.02] * 8).high) == (1.02, 1.02)
     with pytest.raises(ValueError, match="measure at least two rounds"):
         median_interval([1.0])

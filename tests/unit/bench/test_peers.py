@@ -1,4 +1,4 @@
-"""The comparison with other systems takes ratios within a round, and prints one table."""
+"""The comparison with other systems computes ratios per round, and prints one table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.peers.figures import Rounds, Sample
 from bench.peers.table import Row, significant, table
 
 
-def test_clients_are_counted_together_and_late_calls_only_in_the_latency() -> None:
+def test_sample_merges_clients_and_excludes_late_calls_from_rate() -> None:
     """The rate has the completed calls of all clients, the median all latencies."""
     replies = [
         {"completed": 2, "durations_ms": [1.0, 2.0, 9.0]},
@@ -25,7 +25,7 @@ def test_clients_are_counted_together_and_late_calls_only_in_the_latency() -> No
         Sample.of([{}], 2)
 
 
-def test_a_ratio_is_taken_within_a_round() -> None:
+def test_ratio_is_computed_per_round() -> None:
     """A machine that becomes slower between rounds changes the figures, and not their ratio."""
     rounds = Rounds()
     for slowness in (1.0, 3.0, 10.0):
@@ -44,12 +44,12 @@ def test_a_ratio_is_taken_within_a_round() -> None:
     ("value", "text"),
     [(0, "0.0"), (0.0123, "0.012"), (0.48, "0.48"), (2.345, "2.3"), (12.6, "13"), (366.4, "366"), (2150.0, "2,150")],
 )
-def test_numbers_have_two_significant_digits_and_no_rounded_whole_part(value: float, text: str) -> None:
-    """A number is as short as it is meaningful."""
+def test_significant_has_two_digits_and_whole_integer_part(value: float, text: str) -> None:
+    """Small numbers have two significant digits; larger ones have no decimals."""
     assert significant(value) == text
 
 
-def test_the_table_has_a_column_of_ratios_for_each_other_system() -> None:
+def test_table_has_ratio_column_for_each_peer() -> None:
     """A figure that a system lacks is a dash, and so is its ratio."""
     row = Row("search", " ms")
     row.rounds.add("own", 3.0)
@@ -62,8 +62,8 @@ def test_the_table_has_a_column_of_ratios_for_each_other_system() -> None:
     ]
 
 
-def test_all_processes_read_the_same_data(tmp_path: Path) -> None:
-    """Data are loaded as they were written, numbers are counted round, and the nearest vectors are the exact ones."""
+def test_dataset_round_trip(tmp_path: Path) -> None:
+    """Data are loaded as written, indices wrap around, and nearest neighbours are exact."""
     given = np.eye(4, dtype=np.float32)
     Dataset(["a", "b", "c", "d"], given, given[:2], ["q"], given[2:3]).write(tmp_path)
     data = load(tmp_path)

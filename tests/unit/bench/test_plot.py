@@ -11,7 +11,7 @@ from bench.plot import LABEL, spread_labels
 
 
 @given(st.lists(st.floats(0, 400), max_size=4))
-def test_names_stand_apart_and_in_the_order_of_their_lines(heights: list[float]) -> None:
+def test_spread_labels_prevents_overlap_and_preserves_order(heights: list[float]) -> None:
     """Labels do not overlap and keep the order of their lines; the topmost stays in place and none moves up."""
     moved = spread_labels(heights)
     assert all(after - before >= LABEL - 1e-9 for before, after in pairwise(sorted(moved)))

@@ -1,4 +1,4 @@
-"""The recall benchmark stores and sends what its table says."""
+"""The recall benchmark stores and sends what its table reports."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def conversation(name: str, *texts: str, evidence: int = 0) -> Conversation:
     return Conversation(name, turns, (question,))
 
 
-def test_an_unrelated_conversation_contains_no_text_that_answers() -> None:
-    """It is the next one without such a text, from the first again after the last; without one there is no other."""
+def test_unrelated_conversation_contains_no_evidence_text() -> None:
+    """The next conversation without such a text is chosen, cyclically; the result is None if every one has it."""
     a, b, c = conversation("a", "beans", "peas"), conversation("b", "beans", "rain"), conversation("c", "rain", "peas")
     assert [unrelated([a, b, c], number) for number in range(3)] == [2, 2, 0]
     assert unrelated([a, b], 0) is None
     assert unrelated([a], 0) is None
 
 
-def test_a_sample_has_that_many_questions_and_the_same_each_time() -> None:
+def test_sample_size_is_exact_and_deterministic() -> None:
     """Conversations without a drawn question are left out, and the number of the others is reported."""
     corpus = Corpus([conversation(str(number), "text") for number in range(9)], ["before: 1"], own_haystacks=True)
     drawn = sample(corpus, 4)
@@ -40,8 +40,8 @@ def test_a_sample_has_that_many_questions_and_the_same_each_time() -> None:
     assert sample(corpus, 9) == corpus
 
 
-def test_batches_stay_within_the_bounds_of_a_call() -> None:
-    """All turns in order, no batch with too many of them or too many bytes."""
+def test_batches_respect_request_limits() -> None:
+    """Batches contain all turns in order, and none has too many turns or bytes."""
     turns = conversation("long", *["x" * MAX_TEXT_BYTES] * 60, *["y"] * 450).turns
     groups = list(batches(turns))
     assert [turn for group in groups for turn in group] == list(turns)
@@ -49,7 +49,7 @@ def test_batches_stay_within_the_bounds_of_a_call() -> None:
     assert all(sum(len(turn.text) for turn in group) <= MAX_BATCH_BYTES // 2 for group in groups)
 
 
-def test_a_variant_has_no_flag_that_does_not_exist() -> None:
+def test_variant_rejects_unknown_flag() -> None:
     """A misspelled flag has no effect in etcd, so a row of the table would show the defaults."""
     assert all(name in FLAG_NAMES for variant in FLAG_VARIANTS for name in variant.flags)
     with pytest.raises(ValueError, match="no such flag: late_interactoin; the flags are recall_cache, "):

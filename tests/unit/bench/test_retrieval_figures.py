@@ -15,21 +15,21 @@ def question(*evidence: str, sessions: tuple[str, ...] = ("1",), category: str =
     return Question("Where is the key?", frozenset(evidence), frozenset(sessions), category)
 
 
-def test_by_turn_the_share_of_the_evidence_among_the_first_hits_counts() -> None:
+def test_recall_by_turn_is_share_of_evidence_in_top_k() -> None:
     """Two of three turns among the first five, the third among the first twenty: 2/3, 2/3, 1."""
     hits = ["x", "a", "y", "b", "z", *(f"other{n}" for n in range(8)), "c"]
     assert recall_by_turn(question("a", "b", "c"), hits) == [2 / 3, 2 / 3, 1.0]
 
 
-def test_by_session_as_many_hits_count_as_the_number_of_sessions_needs() -> None:
-    """Hits of one session count once, in the place of the best of them."""
+def test_recall_by_session_counts_each_session_once() -> None:
+    """Hits of one session count once, at the rank of the best of them."""
     hits = ["1:0", "1:1", "2:0", "1:2", "3:0", "4:0", "2:1", "5:0", "6:0"]
     session = {hit: hit.partition(":")[0] for hit in hits}
     assert recall_by_session(question("5:0", sessions=("5", "6")), hits, session) == [0.5, 1.0, 1.0]
     assert recall_by_session(question("5:0", sessions=("1", "9")), hits, session) == [0.5, 0.5, 0.5]
 
 
-def test_the_interval_holds_the_true_mean_about_nineteen_times_of_twenty() -> None:
+def test_bootstrap_interval_has_95_percent_coverage() -> None:
     """About 95 % of the intervals contain the true mean of a known distribution."""
     drawn = random.Random(7)
     intervals = [bootstrap([float(drawn.random() < 0.7) for _ in range(100)]) for _ in range(60)]
@@ -37,7 +37,7 @@ def test_the_interval_holds_the_true_mean_about_nineteen_times_of_twenty() -> No
     assert 52 <= inside <= 60
 
 
-def test_the_same_values_give_the_same_interval_and_equal_values_none() -> None:
+def test_bootstrap_is_deterministic_and_zero_width_for_equal_values() -> None:
     """An interval is reproducible, contains its mean, and has no width if all values are equal."""
     values = [0.0, 0.5, 1.0, 1.0, 0.25]
     assert bootstrap(values) == bootstrap(values)
@@ -47,7 +47,7 @@ def test_the_same_values_give_the_same_interval_and_equal_values_none() -> None:
         bootstrap([])
 
 
-def test_questions_are_grouped_by_pieces_of_evidence_and_by_category() -> None:
+def test_questions_are_grouped_by_evidence_count_and_category() -> None:
     """A question is in one group of pieces and one of category, and an empty group is left out."""
     questions = [
         question("a", category="2"),
@@ -65,14 +65,14 @@ def test_questions_are_grouped_by_pieces_of_evidence_and_by_category() -> None:
     assert groups(questions, "session")["1 session"] == [0, 2]
 
 
-def test_auc_counts_ties_half() -> None:
+def test_auc_counts_ties_as_half() -> None:
     """The probability that a positive is above a negative: 1 if all are, 1/2 if all are equal."""
     assert auc([0.9, 0.8], [0.1, 0.2, 0.3]) == 1.0
     assert auc([0.5, 0.5], [0.5]) == 0.5
     assert auc([0.3, 0.1], [0.2, 0.3]) == pytest.approx((1.5 + 0) / 4)
 
 
-def test_a_score_equal_to_the_threshold_is_accepted() -> None:
+def test_score_equal_to_threshold_is_accepted() -> None:
     """Below the threshold is rejected; at or above it is accepted, as `min_match` does."""
     rates = ErrorRates.of(0.5, answerable=[0.4, 0.5, 0.6, 0.7], unanswerable=[0.5, 0.1])
     assert (rates.rejected, rates.accepted) == (0.25, 0.5)

@@ -9,7 +9,7 @@ import pytest
 from somabrain_client.credentials import TokenError, read_token
 
 
-async def test_a_file_is_read_again_each_time(tmp_path: Path) -> None:
+async def test_token_file_is_reread_on_each_call(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("first.one\n")
     assert await read_token(file) == "first.one"
@@ -17,7 +17,7 @@ async def test_a_file_is_read_again_each_time(tmp_path: Path) -> None:
     assert await read_token(file) == "second.one"
 
 
-async def test_a_callable_may_be_a_coroutine() -> None:
+async def test_token_source_may_be_sync_or_async_callable() -> None:
     async def later() -> str:
         return "a.b-c_d="
 
@@ -25,7 +25,7 @@ async def test_a_callable_may_be_a_coroutine() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"sesame\nsesame", b"sesame open", b"s\xc3\xa9same", b"\xff", b"a\0b"])
-async def test_what_cannot_stand_in_a_header_is_refused(tmp_path: Path, content: bytes) -> None:
+async def test_token_invalid_in_header_is_rejected(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "token"
     file.write_bytes(content)
     with pytest.raises(TokenError, match="is not a bearer token") as caught:

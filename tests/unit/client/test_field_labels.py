@@ -14,8 +14,8 @@ VALUES = st.dictionaries(st.text(max_size=90), SCALARS | st.lists(SCALARS, max_s
 
 
 @given(VALUES)
-def test_labels_are_within_the_bounds_of_a_memory(value: dict[str, object]) -> None:
-    """At most 64 with the adapter's own three, keys of 1 to 63 bytes and values of at most 256, without NUL."""
+def test_labels_respect_memory_label_limits(value: dict[str, object]) -> None:
+    """Labels are at most 64 with the adapter's own three, keys 1 to 63 bytes, values at most 256, without NUL."""
     labels = labels_of(value)
     assert len(labels) <= 61
     for label, text in labels.items():
@@ -25,7 +25,7 @@ def test_labels_are_within_the_bounds_of_a_memory(value: dict[str, object]) -> N
     assert (PARTIAL in labels) == (len(labels) - (PARTIAL in labels) < len(value))
 
 
-def test_types_are_told_apart() -> None:
+def test_labels_encode_value_types() -> None:
     value = {"number": 7, "text": "7", "yes": True, "none": None, "list": [7], "long": "x" * 256}
     assert labels_of(value) == {
         "v.number": "7", "v.text": '"7', "v.yes": "true", "v.none": "null", "v.list": OPAQUE, "v.long": OPAQUE
@@ -51,18 +51,18 @@ def test_types_are_told_apart() -> None:
         ({}, True),
     ],
 )
-def test_a_value_meets_conditions_by_its_types(conditions: dict[str, object], expected: bool) -> None:
+def test_conditions_compare_by_value_type(conditions: dict[str, object], expected: bool) -> None:
     assert matches({"n": 10, "s": "a", "d": {"x": [1]}}, conditions) is expected
 
 
 @pytest.mark.parametrize("conditions", [{"n": {"$in": [1]}}, {"n": {"$gt": None}}, {"n": {"$lt": True}}])
-def test_a_comparison_that_means_nothing_is_refused_by_its_field(conditions: dict[str, object]) -> None:
+def test_invalid_comparison_error_names_field(conditions: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"filter\.n"):
         matches({"n": 1}, conditions)
 
 
-def test_a_filter_is_within_the_bounds_of_the_contract() -> None:
-    """At most 128 conditions and nested filters, however many fields are compared."""
+def test_candidate_filter_respects_contract_limits() -> None:
+    """A filter has at most 128 conditions and nested filters, for any number of compared fields."""
 
     def size(each: Filter) -> int:
         nested = (*each.any_of, *each.none_of)

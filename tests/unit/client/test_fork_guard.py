@@ -1,4 +1,4 @@
-"""A process that was forked after a client was created is told at once what to do, before gRPC is entered."""
+"""A call in a process forked after a client was created fails with the remedy, before gRPC is entered."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def error_in_forked_loop(make_call: Callable[[], Awaitable[object]]) -> str:
     return error_in_fork(lambda: asyncio.run(call()))
 
 
-def test_a_blocking_client_of_the_parent_process_is_refused_in_a_fork() -> None:
-    """Calls and iterations say so at once; leaving the `with` block in the forked process ends nothing."""
+def test_sync_client_of_parent_is_rejected_after_fork() -> None:
+    """Calls and iterations fail at once; leaving the `with` block in the forked process closes nothing."""
     with SyncMemoryClient(ADDRESS, deadline_s=60) as client:
         for call in (
             lambda: client.recall("notes", "anything"),
@@ -39,8 +39,8 @@ def test_a_blocking_client_of_the_parent_process_is_refused_in_a_fork() -> None:
         assert error_in_fork(client.close) == ""
 
 
-async def test_an_asynchronous_client_of_the_parent_process_is_refused_in_a_fork() -> None:
-    """Calls, pages and streams say so at once on an event loop of the forked process; closing it ends nothing."""
+async def test_async_client_of_parent_is_rejected_after_fork() -> None:
+    """Calls, pages and streams fail at once on an event loop of the forked process; closing it closes nothing."""
     async with MemoryClient(ADDRESS, deadline_s=60) as client:
         calls: tuple[Callable[[], Awaitable[object]], ...] = (
             lambda: client.recall("notes", "anything"),
@@ -56,8 +56,8 @@ async def test_an_asynchronous_client_of_the_parent_process_is_refused_in_a_fork
 
 
 @pytest.mark.parametrize("is_closed", [False, True], ids=["open", "closed"])
-def test_a_new_client_in_a_fork_is_refused_when_the_parent_had_one(is_closed: bool) -> None:
-    """Also after the parent closed its client: gRPC would hang or crash in the forked process."""
+def test_new_client_after_fork_is_rejected_if_parent_had_one(is_closed: bool) -> None:
+    """A new client is rejected even after the parent closed its own: gRPC would hang or crash in the fork."""
     client = SyncMemoryClient(ADDRESS)
     if is_closed:
         client.close()

@@ -1,4 +1,4 @@
-"""Text for people: targets, labels, and answers."""
+"""Command-line text: targets, labels and results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def memory(text: str) -> Memory:
     )
 
 
-def answer(*hits: Hit) -> RecallResult:
+def recall_result(*hits: Hit) -> RecallResult:
     return RecallResult(hits, (), False, "", "", False, 0.25)
 
 
@@ -46,13 +46,13 @@ def answer(*hits: Hit) -> RecallResult:
         ("unix:/tmp/socket", "unix:/tmp/socket"),
     ],
 )
-def test_an_address_is_resolved_to_all_its_replicas(address: str, expected: str) -> None:
+def test_target_adds_dns_scheme_to_plain_address(address: str, expected: str) -> None:
     assert target(address) == expected
 
 
-def test_a_hit_shows_its_text_and_every_part_of_its_score() -> None:
+def test_hit_lines_show_text_and_score_breakdown() -> None:
     part = Breakdown(0.4, 1.0, 0.5, 0.1, 0.9, 1.1)
-    lines = list(recall_result_lines(answer(Hit(memory("We met in Ghent."), 0.85, part))))
+    lines = list(recall_result_lines(recall_result(Hit(memory("We met in Ghent."), 0.85, part))))
     assert lines == [
         " 1. 0.8500  namespaces/a/memories/m",
         "    We met in Ghent.",
@@ -60,16 +60,16 @@ def test_a_hit_shows_its_text_and_every_part_of_its_score() -> None:
     ]
 
 
-def test_no_hit_says_how_near_it_was() -> None:
-    assert list(recall_result_lines(answer())) == ["No hits (best lexical score 0.250)."]
+def test_empty_result_reports_best_lexical_score() -> None:
+    assert list(recall_result_lines(recall_result())) == ["No hits (best lexical score 0.250)."]
 
 
-def test_a_memory_cannot_speak_to_the_terminal() -> None:
-    lines = list(recall_result_lines(answer(Hit(memory("a\x1b[2Jb"), 0.5, None))))
+def test_terminal_escape_sequences_are_removed() -> None:
+    lines = list(recall_result_lines(recall_result(Hit(memory("a\x1b[2Jb"), 0.5, None))))
     assert "\x1b" not in "".join(lines)
 
 
-def test_a_label_that_is_none_is_refused_with_its_form(capsys: pytest.CaptureFixture[str]) -> None:
+def test_malformed_label_option_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["remember", "notes", "text", "--label", "novalue"])
     assert caught.value.code == 2

@@ -1,4 +1,4 @@
-"""Programs written for the client of 0.1 keep working, and a warning names what to write instead."""
+"""Programs written for the client of 0.1 keep working, and a warning names the replacement."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from somabrain_client.former_names import ERRORS, EXPORTS
     [("somabrain_client", *names) for names in EXPORTS.items()]
     + [("somabrain_client.errors", *names) for names in ERRORS.items()],
 )
-def test_a_former_name_is_the_present_one(module: str, former: str, present: str) -> None:
+def test_former_name_resolves_with_deprecation_warning(module: str, former: str, present: str) -> None:
     """A former name is the same object, with a warning that names the present one at the caller's line."""
     with pytest.warns(DeprecationWarning, match=f"{former} is called .*{present} now") as caught:
         value = getattr(importlib.import_module(module), former)
@@ -25,7 +25,7 @@ def test_a_former_name_is_the_present_one(module: str, former: str, present: str
     assert caught[0].filename == __file__
 
 
-def test_an_error_has_its_details_under_the_former_name() -> None:
+def test_error_details_are_available_under_former_name() -> None:
     """An error has its details under the former name as well, with a warning."""
     error = errors.CallError(grpc.StatusCode.ABORTED, "An etag is not the current one.", errors.ErrorDetails("ABORTED"))
     with pytest.warns(DeprecationWarning, match="explanation is called CallError.details") as caught:
@@ -33,7 +33,7 @@ def test_an_error_has_its_details_under_the_former_name() -> None:
     assert caught[0].filename == __file__
 
 
-def test_an_unknown_name_is_an_error() -> None:
+def test_unknown_name_raises_attribute_error() -> None:
     """An unknown name raises the usual AttributeError, from both modules."""
     for module in (somabrain_client, errors):
         with pytest.raises(AttributeError, match="has no attribute 'Nonsense'"):

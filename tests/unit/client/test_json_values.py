@@ -17,34 +17,34 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-def test_a_value_comes_back_as_it_was(value: object) -> None:
-    """Its text is UTF-8, also with surrogates that have no partner."""
+def test_encoded_value_round_trips(value: object) -> None:
+    """The encoded text is valid UTF-8, also for unpaired surrogates."""
     text = encode(value, "value")
     text.encode()
     assert json.loads(text) == value
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}, b"bytes"])
-def test_what_has_no_json_is_refused_by_name(value: object) -> None:
+def test_value_without_json_form_is_rejected(value: object) -> None:
     with pytest.raises(ValueError, match=r"memory\.field is not a JSON value"):
         encode({"v": value}, "memory.field")
 
 
-def test_only_texts_and_numbers_are_searched() -> None:
+def test_index_text_contains_only_strings_and_numbers() -> None:
     value = {"title": "Reeds", "pages": [1, 2.5, None, True], "by": {"name": "Ada"}, "empty": " "}
     assert index_text(value) == "Reeds\n1\n2.5\nAda"
     assert index_text({"flag": True}, []) == NO_WORDS
 
 
 @given(VALUES)
-def test_what_is_searched_is_a_text_of_the_contract(value: object) -> None:
-    """It is UTF-8 without NUL, and not empty."""
+def test_index_text_is_valid_contract_text(value: object) -> None:
+    """The index text is UTF-8 without NUL, and not empty."""
     text = index_text(value)
     assert text.encode()
     assert "\0" not in text
 
 
-def test_a_digest_tells_parts_apart() -> None:
+def test_digest_depends_on_part_boundaries() -> None:
     assert digest("ab", "c") != digest("a", "bc")
     assert digest("ab", "c") == digest("ab", "c")
     assert len(digest("x" * 1000)) == 64

@@ -28,19 +28,19 @@ def run(program: str) -> str:
     return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_the_stubs_need_grpcio_protobuf_and_googleapis_common_protos_alone() -> None:
-    """They import where nothing else is installed: `google` is protobuf's and googleapis-common-protos'."""
+def test_stubs_import_with_only_their_runtime_packages() -> None:
+    """The stubs import with grpcio, protobuf and googleapis-common-protos alone, which provide `google`."""
     assert run(WITHOUT_OTHER_PACKAGES) == "namespaces/a"
 
 
-def test_the_stubs_and_protovalidate_import_in_either_order() -> None:
-    """Neither brings a file that the other has; the stubs have no rules, so nothing is violated."""
+def test_stubs_and_protovalidate_import_in_either_order() -> None:
+    """Neither registers a file of the other; the stubs have no rules, so nothing is violated."""
     imports = ["import protovalidate", "from somabrain.memory.v1 import memory_service_pb2"]
     for order in (imports, imports[::-1]):
         assert run(BESIDE_PROTOVALIDATE.format(imports="\n".join(order))) == "0"
 
 
-def test_the_stubs_have_no_rule_and_keep_the_other_annotations() -> None:
+def test_stubs_omit_validation_rules_and_retain_annotations() -> None:
     """No file imports buf/validate, no option is unknown, and output-only fields are marked."""
     for module in (memory_pb2, memory_service_pb2, namespace_service_pb2):
         file = FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)

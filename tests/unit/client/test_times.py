@@ -1,4 +1,4 @@
-"""A time without a zone means what it means in Python: the machine's local time."""
+"""A naive datetime is the machine's local time, as in Python."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from somabrain_client import Filter, MemoryDraft
 from somabrain_client.cli.arguments import timestamp
 from somabrain_client.proto_mapping import draft_to_proto, filter_to_proto, timestamp_to_proto
 
-LOCAL = datetime(2024, 5, 1, 9, 30)  # noqa: DTZ001 - without a zone on purpose
+LOCAL = datetime(2024, 5, 1, 9, 30)  # noqa: DTZ001 - deliberately without a zone
 IN_UTC = {
     "America/New_York": datetime(2024, 5, 1, 13, 30, tzinfo=UTC),
     "Asia/Tokyo": datetime(2024, 5, 1, 0, 30, tzinfo=UTC),
@@ -30,7 +30,7 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     time.tzset()
 
 
-def test_times_without_a_zone_are_local_in_drafts_and_filters(zone: str) -> None:
+def test_naive_times_in_drafts_and_filters_are_local(zone: str) -> None:
     memory = draft_to_proto(MemoryDraft("text", event_time=LOCAL, expire_time=LOCAL), "namespaces/notes").memory
     where = filter_to_proto(Filter(event_time_from=LOCAL, event_time_until=LOCAL))
     created = filter_to_proto(Filter(create_time_from=LOCAL, create_time_until=LOCAL))
@@ -47,7 +47,7 @@ def test_times_without_a_zone_are_local_in_drafts_and_filters(zone: str) -> None
         assert sent.ToDatetime(tzinfo=UTC) == IN_UTC[zone]
 
 
-def test_a_time_with_a_zone_is_the_same_everywhere(zone: str) -> None:
+def test_aware_time_is_independent_of_local_zone(zone: str) -> None:
     value = LOCAL.replace(tzinfo=timezone(timedelta(hours=2)))
     for given in (value, value.astimezone()):
         sent = timestamp_to_proto(given)
@@ -55,7 +55,7 @@ def test_a_time_with_a_zone_is_the_same_everywhere(zone: str) -> None:
         assert sent.ToDatetime(tzinfo=UTC) == value, zone
 
 
-def test_a_local_time_that_utc_cannot_express_is_refused_with_the_remedy() -> None:
+def test_naive_time_out_of_utc_range_is_rejected() -> None:
     """The first and the last time of Python are valid with a zone."""
     first, last = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     assert timestamp_to_proto(first) is not None
@@ -64,5 +64,5 @@ def test_a_local_time_that_utc_cannot_express_is_refused_with_the_remedy() -> No
         timestamp_to_proto(first.replace(tzinfo=None))
 
 
-def test_the_command_line_takes_a_time_without_a_zone_for_utc(zone: str) -> None:
+def test_cli_timestamp_without_zone_is_utc(zone: str) -> None:
     assert timestamp("2024-05-01T09:30:00") == datetime(2024, 5, 1, 9, 30, tzinfo=UTC), zone

@@ -1,4 +1,4 @@
-"""A call continues the trace that its caller names, with its token or without one."""
+"""A call continues the caller's trace, with a bearer token or without one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
         (None, None, ()),
     ],
 )
-async def test_metadata_of_an_attempt(
+async def test_attempt_metadata_has_token_and_traceparent(
     token: str | None, trace: str | None, expected: tuple[tuple[str, str], ...]
 ) -> None:
     source = None if trace is None else lambda: trace

@@ -1,4 +1,4 @@
-"""JWKS keys, hosts and modes: what can be tested without an issuer."""
+"""JWKS keys, hosts and modes, as far as they can be tested without an issuer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RSA_PRIVATE = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(RSA_KEY))
 EC = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key()))
 
 
-def test_a_key_is_used_with_the_algorithms_of_its_type() -> None:
+def test_jwk_algorithms_follow_key_type() -> None:
     keys = parse_keys({"keys": [{**RSA, "kid": "r"}, {**EC, "kid": "e"}, {**RSA, "kid": "one", "alg": "RS256"}]})
     assert keys["r"].algorithms == ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
     assert keys["e"].algorithms == ("ES256", "ES384", "ES512")
@@ -47,12 +47,12 @@ def test_a_key_is_used_with_the_algorithms_of_its_type() -> None:
         None,
     ],
 )
-def test_symmetric_foreign_and_broken_keys_are_left_out(entry: object) -> None:
+def test_unsupported_and_malformed_jwks_are_ignored(entry: object) -> None:
     assert list(parse_keys({"keys": [entry, {**RSA, "kid": "good"}]})) == ["good"]
 
 
 @pytest.mark.parametrize("document", [None, [], {}, {"keys": None}])
-def test_what_is_no_key_set_has_no_keys(document: object) -> None:
+def test_invalid_key_set_has_no_keys(document: object) -> None:
     assert parse_keys(document) == {}
 
 
@@ -71,11 +71,11 @@ def test_what_is_no_key_set_has_no_keys(document: object) -> None:
         ("", False),
     ],
 )
-def test_loopback_is_this_machine_alone(host: str, loopback: bool) -> None:
+def test_is_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
-async def test_everybody_is_let_in_on_loopback_only() -> None:
+async def test_anonymous_mode_requires_loopback_host() -> None:
     auth = AuthSettings(mode="none", anonymous_tenant="laptop")
     with pytest.raises(ConfigurationError, match=r"grpc\.host is 0\.0\.0\.0; set grpc\.host to 127\.0\.0\.1"):
         async with open_authenticator(auth, "0.0.0.0"):

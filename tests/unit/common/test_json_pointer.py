@@ -28,10 +28,10 @@ DOCUMENT = {"foo": ["bar", "baz"], "": 0, "a/b": 1, "m~n": 8, "~": 9, "kubernete
         ("/nothing", None),
     ],
 )
-def test_it_leads_where_the_standard_says(text: str, value: object) -> None:
+def test_resolve_follows_rfc_6901(text: str, value: object) -> None:
     assert claims.resolve(DOCUMENT, claims.parse(text, "auth.tenant_claim")) == value
 
 
-def test_what_is_no_pointer_names_the_setting() -> None:
+def test_invalid_pointer_error_names_setting() -> None:
     with pytest.raises(ConfigurationError, match=r"auth\.tenant_claim: 'tenant' is not a JSON Pointer"):
         claims.parse("tenant", "auth.tenant_claim")

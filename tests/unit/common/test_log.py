@@ -16,7 +16,7 @@ from common.log import configure_logging
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was() -> Iterator[None]:
+def _restore_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -25,7 +25,7 @@ def _as_it_was() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def test_machines_get_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_format_logs_one_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(LogSettings(format="json"))
     structlog.get_logger("a").info("it\nhappened", number=1)
     logging.getLogger("b").warning("so did %s", "this")
@@ -34,7 +34,7 @@ def test_machines_get_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> N
     assert (second["event"], second["logger"]) == ("so did this", "b")
 
 
-def test_a_file_gets_no_colours(capsys: pytest.CaptureFixture[str]) -> None:
+def test_console_format_has_no_colours_when_redirected(capsys: pytest.CaptureFixture[str]) -> None:
     """Output that is not a terminal contains no escape sequences."""
     configure_logging(LogSettings(format="console"))
     structlog.get_logger("a").warning("it happened", number=1)
@@ -44,8 +44,8 @@ def test_a_file_gets_no_colours(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b" not in output
 
 
-def test_every_module_names_its_logger_in_one_way() -> None:
-    """A module that logs has `_log = structlog.stdlib.get_logger(__name__)`, so the field `logger` is where to look."""
+def test_every_module_defines_its_logger_uniformly() -> None:
+    """A module that logs has `_log = structlog.stdlib.get_logger(__name__)`, so the field `logger` names the module."""
     root = Path(__file__).parents[3]
     idiom = re.compile(r"^_log = structlog\.stdlib\.get_logger\(__name__\)$", re.MULTILINE)
     other = [

@@ -31,7 +31,7 @@ def read(url: str) -> RedisAddress:
         ),
     ],
 )
-def test_each_form_is_read(url: str, address: RedisAddress) -> None:
+def test_redis_url_forms_are_parsed(url: str, address: RedisAddress) -> None:
     assert read(url) == address
 
 
@@ -44,7 +44,7 @@ def test_each_form_is_read(url: str, address: RedisAddress) -> None:
         *("redis+other://sesame@h", "redis://sesame@h?ssl=no", "redis://sesame@h:99999", "redis://:sesame@[::1"),
     ],
 )
-def test_what_is_none_is_refused(url: str) -> None:
+def test_invalid_redis_url_is_rejected_without_its_password(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"cache\.url: must be redis://") as caught:
         read(url)
     assert "sesame" not in caught.value.message

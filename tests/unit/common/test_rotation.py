@@ -27,15 +27,15 @@ def password(settings: Settings) -> str:
     return settings.flags.password.get_secret_value()
 
 
-def test_a_changed_file_is_read_again(secrets: Path) -> None:
+def test_changed_secret_file_is_reloaded(secrets: Path) -> None:
     rotated = CurrentSettings(load())
     assert password(rotated.get()) == "first"
     (secrets / "SOMABRAIN_FLAGS__PASSWORD").write_text("second one")
     assert password(rotated.get()) == "second one"
 
 
-def test_a_directory_that_is_exchanged_as_a_whole_is_read_again(secrets: Path) -> None:
-    """As a kubelet does it: files are links into a directory that a link names, and that link is replaced."""
+def test_atomic_directory_swap_is_reloaded(secrets: Path) -> None:
+    """The kubelet updates a mount so: files are links into a directory behind a link, and that link is replaced."""
     (secrets / "SOMABRAIN_FLAGS__PASSWORD").unlink()
     for name in ("first", "second"):
         (secrets / name).mkdir()
@@ -49,7 +49,7 @@ def test_a_directory_that_is_exchanged_as_a_whole_is_read_again(secrets: Path) -
     assert password(rotated.get()) == "second"
 
 
-def test_invalid_files_leave_the_former_settings_in_use_until_they_are_valid(secrets: Path) -> None:
+def test_invalid_file_retains_previous_settings_until_corrected(secrets: Path) -> None:
     rotated = CurrentSettings(load())
     (secrets / "SOMABRAIN_FLAGS__TIMEOUT_S").write_text("soon")
     assert password(rotated.get()) == "first"
@@ -58,8 +58,8 @@ def test_invalid_files_leave_the_former_settings_in_use_until_they_are_valid(sec
     assert password(rotated.get()) == "second one"
 
 
-def test_an_invalid_group_does_not_keep_the_others_from_being_followed(secrets: Path) -> None:
-    """A mistake in one secret leaves that one as it was, and its log line names it; another one is followed at once."""
+def test_invalid_group_does_not_block_reload_of_other_groups(secrets: Path) -> None:
+    """A mistake in one secret retains its previous value, and the log names it; other secrets are reloaded at once."""
     (secrets / "SOMABRAIN_TRACE__HEADERS").write_text("a=b")
     rotated = CurrentSettings(load())
     (secrets / "SOMABRAIN_TRACE__HEADERS").write_text("sesame")
@@ -76,8 +76,8 @@ def test_an_invalid_group_does_not_keep_the_others_from_being_followed(secrets: 
     assert rotated.get().trace.headers.get_secret_value() == "c=d"  # type: ignore[union-attr]
 
 
-def test_settings_that_are_adapted_stay_so(secrets: Path) -> None:
-    """Whatever is loaded again is adapted as the settings of the start were, whether or not a group is invalid."""
+def test_reloaded_settings_are_adapted(secrets: Path) -> None:
+    """Reloaded settings are adapted as the initial ones were, whether or not a group is invalid."""
     rotated = CurrentSettings(load(), adapt=lambda loaded: loaded.model_copy(update={"owner_dsn": None}))
     for change in ("second one", "third one"):
         (secrets / "SOMABRAIN_OWNER_DSN").write_text(change)
@@ -87,20 +87,20 @@ def test_settings_that_are_adapted_stay_so(secrets: Path) -> None:
         (secrets / "SOMABRAIN_TRACE__HEADERS").write_text("invalid")
 
 
-def test_a_file_that_changed_before_anyone_watched_is_read_again(secrets: Path) -> None:
+def test_change_before_first_get_is_detected(secrets: Path) -> None:
     """A secret that is rotated between the start of the process and that of its clients, as by a migration, is used."""
     initial = load()
     (secrets / "SOMABRAIN_FLAGS__PASSWORD").write_text("second one")
     assert password(CurrentSettings(initial).get()) == "second one"
 
 
-def test_nothing_is_read_again_unless_a_file_changed(secrets: Path) -> None:
+def test_settings_are_not_reloaded_without_change(secrets: Path) -> None:
     rotated = CurrentSettings(load())
     assert rotated.get() is rotated.get()
 
 
-def test_a_file_that_keeps_its_size_and_its_time_is_read_again(secrets: Path) -> None:
-    """As a copy that preserves times leaves it: only the time of the last change of its status is another."""
+def test_change_with_same_size_and_mtime_is_detected(secrets: Path) -> None:
+    """A copy that preserves times changes only the file's ctime."""
     file = secrets / "SOMABRAIN_FLAGS__PASSWORD"
     rotated = CurrentSettings(load())
     before = file.stat()
@@ -110,15 +110,15 @@ def test_a_file_that_keeps_its_size_and_its_time_is_read_again(secrets: Path) ->
     assert password(rotated.get()) == "other"
 
 
-def test_a_file_that_follows_a_broken_link_is_watched(secrets: Path) -> None:
+def test_file_listed_after_broken_symlink_is_watched(secrets: Path) -> None:
     (secrets / "A").symlink_to("nowhere")
     rotated = CurrentSettings(load())
     (secrets / "SOMABRAIN_FLAGS__PASSWORD").write_text("second one")
     assert password(rotated.get()) == "second one"
 
 
-def test_a_file_that_cannot_be_read_leaves_the_former_settings_in_use_until_it_can(secrets: Path) -> None:
-    """Whatever is tried meanwhile is logged once; no other change of the files is needed afterwards."""
+def test_unreadable_file_retains_previous_settings_until_readable(secrets: Path) -> None:
+    """Failed reloads are logged once; no further change of the files is needed afterwards."""
     readable = False
 
     def load_if_readable() -> Settings:
@@ -137,7 +137,7 @@ def test_a_file_that_cannot_be_read_leaves_the_former_settings_in_use_until_it_c
     assert password(rotated.get()) == "second one"
 
 
-def test_of_two_threads_that_load_at_once_the_newer_settings_win(secrets: Path) -> None:
+def test_concurrent_reloads_retain_newer_settings(secrets: Path) -> None:
     file = secrets / "SOMABRAIN_FLAGS__PASSWORD"
     loaded, go = threading.Event(), threading.Event()
 

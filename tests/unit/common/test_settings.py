@@ -49,7 +49,9 @@ ENDPOINT = '{"id": "a", "url": "http://e/v1/embeddings", "model": "m", "dimensio
         ("somabrain_grpc__prot", "sesame", "somabrain_grpc__prot (did you mean SOMABRAIN_GRPC__PORT?)"),
     ],
 )
-def test_a_wrong_value(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expected: str) -> None:
+def test_invalid_value_error_names_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expected: str
+) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError) as caught:
         load()
@@ -58,14 +60,14 @@ def test_a_wrong_value(monkeypatch: pytest.MonkeyPatch, variable: str, value: st
     assert "\n" not in caught.value.message
 
 
-def test_each_wrong_value_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_lists_every_invalid_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOMABRAIN_GRPC__PORT", "-1")
     monkeypatch.setenv("SOMABRAIN_LOG__LEVEL", "loud")
     with pytest.raises(ConfigurationError, match=r"SOMABRAIN_LOG__LEVEL: .* SOMABRAIN_GRPC__PORT: "):
         load()
 
 
-def test_encoders_are_lists_of_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encoder_endpoints_are_parsed_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOMABRAIN_ENCODER__KIND", "nomic")
     monkeypatch.setenv(
         "SOMABRAIN_ENCODER__ENDPOINTS",
@@ -76,7 +78,7 @@ def test_encoders_are_lists_of_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "sesame" not in repr(encoder)
 
 
-def test_groups_and_letters_of_either_case_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nested_and_lowercase_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOMABRAIN_OPERATOR__NAMESPACES", '["a", "b"]')
     monkeypatch.setenv("somabrain_grpc__port", "1")
     loaded = load()
@@ -94,7 +96,7 @@ def folder(path: Path, **files: str) -> Path:
     return path
 
 
-def test_files_are_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_secret_files_set_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Files in several folders set nested settings, too; the final newline is dropped, other files are ignored."""
     first = folder(tmp_path / "a", SOMABRAIN_POSTGRES_DSN="postgresql://sesame\n", SOMABRAIN_AUTH__AUDIENCE="brains")
     second = folder(tmp_path / "b", SOMABRAIN_OPERATOR__NAMESPACES='["a"]')
@@ -120,7 +122,7 @@ def test_files_are_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         ),
     ],
 )
-def test_a_wrong_file(
+def test_invalid_secret_file_error_names_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: dict[str, str], variables: dict[str, str], expected: str
 ) -> None:
     """An invalid file is named as a variable would be, and its content is not shown."""
@@ -133,14 +135,14 @@ def test_a_wrong_file(
     assert "sesame" not in caught.value.message
 
 
-def test_a_folder_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_secrets_dir_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A settings folder that does not exist is an error: it may be a forgotten mount."""
     monkeypatch.setenv("SOMABRAIN_SECRETS_DIR", "/nowhere")
     with pytest.raises(ConfigurationError, match=r"SECRETS_DIR: /nowhere cannot be read .*mount it"):
         load()
 
 
-def test_a_binary_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_binary_secret_file_is_rejected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A file that is not text is refused with a message."""
     (folder(tmp_path / "a") / "model.onnx").write_bytes(b"\xff\xfe\x00")
     monkeypatch.setenv("SOMABRAIN_SECRETS_DIR", str(tmp_path / "a"))
@@ -149,7 +151,7 @@ def test_a_binary_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("former", "present"), FORMER_NAMES.items())
-def test_a_setting_is_read_under_its_former_name(
+def test_setting_is_read_under_former_name(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, former: str, present: str
 ) -> None:
     """A setting's former name works as a variable and as a file, and is reported as in use."""
@@ -172,7 +174,7 @@ def test_a_setting_is_read_under_its_former_name(
     assert loaded(present, file=True) == expected
 
 
-def test_a_setting_given_under_both_names_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_setting_under_both_names_is_rejected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Setting both names is an error wherever they are set; so it is for the keys of an encoder's endpoint."""
     monkeypatch.setenv("SOMABRAIN_SEARCH_INDEX__BUDGET_BYTES", "0")
     with monkeypatch.context() as patch:
@@ -189,7 +191,7 @@ def test_a_setting_given_under_both_names_is_refused(monkeypatch: pytest.MonkeyP
         load()
 
 
-def test_an_endpoint_is_read_under_its_former_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endpoint_is_read_with_former_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """The keys that the operator of 0.1 renders are accepted."""
     former = ENDPOINT.replace("}", ', "characters": 5, "breaker_rest_s": 6}')
     monkeypatch.setenv("SOMABRAIN_ENCODER__ENDPOINTS", f"[{former}]")
@@ -198,7 +200,7 @@ def test_an_endpoint_is_read_under_its_former_keys(monkeypatch: pytest.MonkeyPat
     assert former_names_in_use() == list(FORMER_ENDPOINT_KEYS.items())
 
 
-def test_every_former_name_has_a_present_one() -> None:
+def test_former_names_map_to_current_settings() -> None:
     """Each former name maps to a setting that exists, and no former name is a present one."""
     assert set(FORMER_NAMES.values()) <= set(variable_names())
     assert not set(FORMER_NAMES) & set(variable_names())

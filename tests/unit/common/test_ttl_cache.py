@@ -15,7 +15,7 @@ class Clock:
         return self.now
 
 
-def test_an_entry_ends_exactly_at_its_time() -> None:
+def test_entry_expires_exactly_at_its_time() -> None:
     clock = Clock()
     cache: TTLCache[str, int] = TTLCache(10, clock)
     cache.put("a", 1, expires_at=5.0)
@@ -26,7 +26,7 @@ def test_an_entry_ends_exactly_at_its_time() -> None:
     assert len(cache) == 0
 
 
-def test_a_life_that_is_over_keeps_nothing_and_removes_what_was_there() -> None:
+def test_put_with_past_expiry_removes_existing_entry() -> None:
     clock = Clock()
     cache: TTLCache[str, int] = TTLCache(10, clock)
     cache.put("a", 1, expires_at=5.0)
@@ -34,7 +34,7 @@ def test_a_life_that_is_over_keeps_nothing_and_removes_what_was_there() -> None:
     assert cache.get("a") is None
 
 
-def test_the_one_used_longest_ago_goes_first() -> None:
+def test_least_recently_used_entry_is_evicted_first() -> None:
     cache: TTLCache[str, int] = TTLCache(2, Clock())
     cache.put("a", 1, 9.0)
     cache.put("b", 2, 9.0)
@@ -44,7 +44,7 @@ def test_the_one_used_longest_ago_goes_first() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.floats(0, 10))), st.integers(1, 8))
-def test_it_never_holds_more_than_its_capacity(puts: list[tuple[int, float]], capacity: int) -> None:
+def test_size_never_exceeds_capacity(puts: list[tuple[int, float]], capacity: int) -> None:
     cache: TTLCache[int, int] = TTLCache(capacity, Clock())
     for key, until in puts:
         cache.put(key, key, until)

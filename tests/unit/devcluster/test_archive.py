@@ -10,16 +10,16 @@ from devcluster.images.archive import Archive, write_single_binary
 NAME = "example.test/tool:v1"
 
 
-def make(folder: Path, file: str, content: bytes = b"\x7fELF") -> Path:
+def write_image(folder: Path, file: str, content: bytes = b"\x7fELF") -> Path:
     """Write an image of a binary called `tool`."""
     (folder / "tool").write_bytes(content)
     write_single_binary(folder / file, NAME, folder / "tool", "amd64")
     return folder / file
 
 
-def test_every_digest_in_the_layout_is_that_of_its_blob(tmp_path: Path) -> None:
+def test_oci_layout_digests_match_blobs(tmp_path: Path) -> None:
     """Every blob from the index down to the layer exists and has the digest and size that name it."""
-    with tarfile.open(make(tmp_path, "image.tar")) as tar:
+    with tarfile.open(write_image(tmp_path, "image.tar")) as tar:
         files = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
     index = json.loads(files["index.json"])
     manifest = json.loads(files["blobs/sha256/" + index["manifests"][0]["digest"].removeprefix("sha256:")])
@@ -29,8 +29,8 @@ def test_every_digest_in_the_layout_is_that_of_its_blob(tmp_path: Path) -> None:
         assert len(blob) == described["size"]
 
 
-def test_the_same_binary_makes_the_same_bytes_and_another_does_not(tmp_path: Path) -> None:
-    """Builds are reproducible: a digest that changed without reason would be loaded again each time."""
-    first, again, other = make(tmp_path, "a"), make(tmp_path, "b"), make(tmp_path, "c", b"other")
+def test_image_archive_is_reproducible(tmp_path: Path) -> None:
+    """The same binary gives the same bytes: a digest that changed for no reason would be loaded again each time."""
+    first, again, other = write_image(tmp_path, "a"), write_image(tmp_path, "b"), write_image(tmp_path, "c", b"other")
     assert first.read_bytes() == again.read_bytes()
     assert Archive.read(NAME, first).digest == Archive.read(NAME, again).digest != Archive.read(NAME, other).digest

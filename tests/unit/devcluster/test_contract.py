@@ -1,4 +1,4 @@
-"""devcluster/README.md says what the code does: its commands, its exit statuses, its environment, its imports."""
+"""devcluster/README.md agrees with the code: commands, exit statuses, environment and imports."""
 
 import ast
 import re
@@ -21,14 +21,14 @@ def section(heading: str) -> str:
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as the page says, with nothing installed: no site packages."""
+    """Run a command as documented, without site packages."""
     argv = [sys.executable, "-S", "-m", "devcluster", *arguments]
     return subprocess.run(
         argv, cwd=ROOT, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin", **environment}
     )
 
 
-def test_the_page_lists_every_command_and_no_other() -> None:
+def test_readme_lists_every_command() -> None:
     """The table of commands is that of the parser, options included."""
     written = {
         row.split()[0].strip("`"): set(re.findall(r"--[a-z-]+", row))
@@ -43,7 +43,7 @@ def test_the_page_lists_every_command_and_no_other() -> None:
     assert written == parsed
 
 
-def test_the_page_lists_every_variable_that_is_read() -> None:
+def test_readme_lists_every_environment_variable() -> None:
     """The variables of the page are the ones that environment.py names."""
     written = set(re.findall(r"`([A-Z_]{6,})`", section("Environment")))
     tree = ast.parse((PACKAGE / "environment.py").read_text())
@@ -55,7 +55,7 @@ def test_the_page_lists_every_variable_that_is_read() -> None:
     assert written == named
 
 
-def test_only_the_standard_library_is_imported() -> None:
+def test_only_standard_library_is_imported() -> None:
     """The package runs before anything is installed: every import is the standard library's or its own."""
     foreign = set()
     for path in PACKAGE.rglob("*.py"):
@@ -67,39 +67,39 @@ def test_only_the_standard_library_is_imported() -> None:
                     modules = [module]
                 case _:
                     continue
-            foreign |= {(path.name, each) for each in modules if each.partition(".")[0] not in known()}
+            foreign |= {(path.name, each) for each in modules if each.partition(".")[0] not in allowed_packages()}
     assert not foreign
 
 
-def known() -> set[str]:
+def allowed_packages() -> set[str]:
     """Return the packages that may be imported."""
     return {*sys.stdlib_module_names, "devcluster"}
 
 
-def test_help_is_printed_with_nothing_installed() -> None:
-    """`--help` names every command, and ends with 0."""
+def test_help_works_without_installed_packages() -> None:
+    """`--help` names every command, and exits with 0."""
     ended = run("--help")
     assert ended.returncode == 0, ended.stderr
     assert all(command in ended.stdout for command in SIMPLE_COMMANDS)
 
 
 @pytest.mark.parametrize("arguments", [("destroy",), ("up", "--fast"), ()])
-def test_a_wrong_command_line_ends_with_2(arguments: tuple[str, ...]) -> None:
+def test_invalid_command_line_exits_with_2(arguments: tuple[str, ...]) -> None:
     """The usage is on standard error, and nothing on standard output."""
     ended = run(*arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "usage: devcluster" in ended.stderr
 
 
-def test_a_failure_ends_with_1_and_a_sentence_that_has_the_remedy(tmp_path: Path) -> None:
-    """An unknown provider is refused by name, before anything is built."""
+def test_failure_exits_with_1_and_names_remedy(tmp_path: Path) -> None:
+    """An unknown provider is rejected by name, before any build."""
     ended = run("status", CLUSTER="minikube", HOME=str(tmp_path))
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == "devcluster: CLUSTER=minikube is unknown: use kind or native, or leave it out.\n"
 
 
-def test_an_absent_cluster_is_reported_in_one_sentence(tmp_path: Path) -> None:
-    """`status` needs no cluster, builds nothing and ends with 0."""
+def test_status_reports_absent_cluster_in_one_line(tmp_path: Path) -> None:
+    """`status` needs no cluster, builds nothing and exits with 0."""
     ended = run("status", CLUSTER="native", HOME=str(tmp_path))
     assert ended.returncode == 0, ended.stderr
     assert len(ended.stdout.splitlines()) == 1

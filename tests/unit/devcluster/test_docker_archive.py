@@ -41,8 +41,8 @@ def blobs(path: Path) -> dict[str, bytes]:
         return {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
 
 
-def test_configuration_and_layers_keep_their_bytes_and_order(tmp_path: Path) -> None:
-    """Every descriptor from the index down names a blob with its digest and size; a repeated layer is there once."""
+def test_convert_preserves_config_and_layer_order(tmp_path: Path) -> None:
+    """Every descriptor from the index down names a blob with its digest and size; a repeated layer is stored once."""
     layers: dict[str, bytes | str] = {"1/layer.tar": LAYER, "2/layer.tar": UPPER, "3/layer.tar": "../2/layer.tar"}
     source = docker_archive(tmp_path / "docker.tar", layers)
     assert not is_oci_layout(source)
@@ -64,21 +64,21 @@ def test_configuration_and_layers_keep_their_bytes_and_order(tmp_path: Path) -> 
     assert Archive.read(NAME, tmp_path / "oci.tar").digest == entry["digest"]
 
 
-def test_a_layout_of_the_image_builder_is_recognized(tmp_path: Path) -> None:
-    """An image that is an OCI layout already is not taken for a Docker archive."""
+def test_oci_layout_is_detected(tmp_path: Path) -> None:
+    """The output of the image builder is detected as an OCI layout, and not as a Docker archive."""
     (tmp_path / "tool").write_bytes(b"\x7fELF")
     write_single_binary(tmp_path / "image.tar", NAME, tmp_path / "tool", "amd64")
     assert is_oci_layout(tmp_path / "image.tar")
 
 
-def test_an_archive_of_two_images_is_refused(tmp_path: Path) -> None:
-    """The error counts the images: which of them was meant is not guessed."""
+def test_archive_with_two_images_is_rejected(tmp_path: Path) -> None:
+    """The error gives the number of images; the program does not choose one."""
     source = docker_archive(tmp_path / "docker.tar", {"1/layer.tar": LAYER}, images=2)
     with pytest.raises(LocalError, match="has 2 images"):
         convert(source, tmp_path / "oci.tar", NAME)
 
 
-def test_a_tar_that_is_no_image_is_refused(tmp_path: Path) -> None:
+def test_tar_that_is_not_an_image_is_rejected(tmp_path: Path) -> None:
     """The error names the file, and both formats that it could have."""
     with tarfile.open(tmp_path / "other.tar", "w") as tar:
         tar.addfile(tarfile.TarInfo("readme"))

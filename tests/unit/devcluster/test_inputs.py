@@ -19,13 +19,13 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_copied_paths_are_those_from_the_context() -> None:
+def test_copied_paths_come_from_build_context() -> None:
     """Inputs are the paths copied from the build context: not copies between stages, and not options."""
     dockerfile = "FROM x\nCOPY --chown=1:1 a.txt b/ /to/\nRUN true\nCOPY --from=build /c /c\nCOPY a.txt d ./\n"
     assert copied_paths(dockerfile) == ["a.txt", "b/", "d"]
 
 
-def test_an_edit_changes_the_fingerprint(tree: Path) -> None:
+def test_edit_changes_fingerprint(tree: Path) -> None:
     """Contents, names, executable bits and the extra arguments all change the fingerprint."""
     fingerprints = {
         fingerprint(tree, ["code"]),
@@ -41,7 +41,7 @@ def test_an_edit_changes_the_fingerprint(tree: Path) -> None:
     assert len(fingerprints) == 6
 
 
-def test_compiled_python_and_other_files_do_not_count(tree: Path) -> None:
+def test_fingerprint_ignores_bytecode_and_unrelated_files(tree: Path) -> None:
     """Neither .pyc files nor files that the image does not copy cause a rebuild."""
     before = fingerprint(tree, ["code"])
     (tree / "code" / "__pycache__").mkdir()
@@ -50,14 +50,14 @@ def test_compiled_python_and_other_files_do_not_count(tree: Path) -> None:
     assert fingerprint(tree, ["code"]) == before
 
 
-def test_a_missing_input_is_named(tree: Path) -> None:
+def test_missing_input_error_names_path(tree: Path) -> None:
     """A path that a Dockerfile copies and that does not exist is an error that names it."""
     with pytest.raises(FileNotFoundError, match="nowhere"):
         fingerprint(tree, ["nowhere"])
 
 
 @pytest.mark.parametrize("role", ["service", "operator"])
-def test_the_ignore_file_lets_through_what_the_dockerfiles_copy(role: str) -> None:
+def test_dockerignore_allows_paths_that_dockerfiles_copy(role: str) -> None:
     """.dockerignore, which is a list of allowed paths, allows everything that the Dockerfiles copy."""
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     for path in copied_paths((ROOT / f"Dockerfile.{role}").read_text()):

@@ -1,4 +1,4 @@
-"""Sentences of the kind provider where no engine answers, and the inputs of its builds."""
+"""Errors of the kind provider without a container engine, and the inputs of its builds."""
 
 import re
 from pathlib import Path
@@ -35,14 +35,14 @@ def cluster(toolchain: Toolchain) -> KindCluster:
     return KindCluster(toolchain, docker, ImageBuilder(toolchain), NODE_IMAGE)
 
 
-def test_kind_without_an_engine_is_answered_in_one_sentence(toolchain: Toolchain) -> None:
-    """The error has Docker's own reason and both remedies, before kind is built or asked."""
+def test_kind_without_docker_reports_cause_and_remedy(toolchain: Toolchain) -> None:
+    """The error has Docker's own reason and both remedies, before kind is built or run."""
     with pytest.raises(LocalError, match=r"^Docker does not answer \(.+\): start it, or use CLUSTER=native\.$"):
         choose("kind", toolchain)
     assert not toolchain.paths.cache.exists()
 
 
-def test_the_node_image_is_named_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_node_image_is_read_from_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     """KIND_NODE names the node image; unset or empty is the pinned one."""
     monkeypatch.setenv("KIND_NODE", NODE_IMAGE)
     assert requested_node_image() == NODE_IMAGE
@@ -51,27 +51,27 @@ def test_the_node_image_is_named_by_a_variable(monkeypatch: pytest.MonkeyPatch) 
     assert "@sha256:" in pinned_tools.KIND_NODE
 
 
-def test_pytest_gets_the_same_node_image(cluster: KindCluster) -> None:
-    """The fixture of pytest-kind is told the image that `up` creates the node from."""
+def test_pytest_options_name_requested_node_image(cluster: KindCluster) -> None:
+    """pytest-kind creates the node from the same image as `up`."""
     assert f"--kind-image={NODE_IMAGE}" in cluster.pytest_options()
 
 
-def test_a_node_image_that_cannot_be_had_is_named_with_the_way_round(cluster: KindCluster) -> None:
+def test_unavailable_node_image_error_names_alternatives(cluster: KindCluster) -> None:
     """The error names the image, the variable that names another, and the other provider."""
     with pytest.raises(LocalError, match=rf"{NODE_IMAGE} and cannot pull it: .* KIND_NODE, or use CLUSTER=native"):
         cluster.ensure_node_image()
 
 
-def test_an_absent_cluster_is_answered_with_the_command_that_creates_one(cluster: KindCluster) -> None:
-    """Neither the kubeconfig's path nor the node's address is printed for a cluster that is not there."""
-    for asked in (cluster.kubeconfig, cluster.node_address):
+def test_absent_cluster_error_names_create_command(cluster: KindCluster) -> None:
+    """Neither the kubeconfig's path nor the node's address is printed for a cluster that does not exist."""
+    for request in (cluster.kubeconfig, cluster.node_address):
         with pytest.raises(LocalError, match="No kind cluster is running: run `make cluster`"):
-            asked()
+            request()
     assert cluster.status() == "The kind cluster somabrain is not running."
 
 
-def test_a_cluster_that_does_not_answer_is_not_taken_for_one(cluster: KindCluster) -> None:
-    """A kubeconfig that is left over gives a sentence, not the raw error alone."""
+def test_leftover_kubeconfig_gives_unreachable_cluster_error(cluster: KindCluster) -> None:
+    """A leftover kubeconfig gives an error with the remedy, not the raw error alone."""
     left = cluster.toolchain.paths.state.with_name("kind.kubeconfig")
     left.parent.mkdir(parents=True)
     left.write_text("{}")
@@ -80,8 +80,8 @@ def test_a_cluster_that_does_not_answer_is_not_taken_for_one(cluster: KindCluste
         cluster.node_address()
 
 
-def test_a_build_gets_index_proxy_and_certificates() -> None:
-    """A build by Docker is given what a build by Buildah is: indexes, proxies, and the host's certificates."""
+def test_docker_build_args_include_index_proxy_and_certificates() -> None:
+    """A build by Docker has the arguments of a build by Buildah: indexes, proxies, and the host's certificates."""
     index = {"PIP_INDEX_URL": "https://index.test/simple", "HTTPS_PROXY": "http://proxy.test:3128"}
     for image in project_images(ROOT):
         argv = build_argv(image, ROOT, index, bundle=True)
@@ -93,7 +93,7 @@ def test_a_build_gets_index_proxy_and_certificates() -> None:
         assert not any("BUILD_BASE" in str(word) for word in build_argv(image, ROOT, {}, bundle=False))
 
 
-def test_certificates_of_the_host_are_in_no_shipped_image() -> None:
+def test_shipped_images_exclude_host_certificates() -> None:
     """Each Dockerfile builds on the base with certificates and ships the plain one; its stages carry our label."""
     for image in project_images(ROOT):
         dockerfile = (ROOT / image.dockerfile).read_text()

@@ -19,13 +19,13 @@ MIRROR = """<settings xmlns="http://maven.apache.org/SETTINGS/1.0.0"><mirrors>
 </mirrors></settings>"""
 
 
-def test_an_artifact_is_where_maven_puts_it() -> None:
+def test_artifact_path_follows_maven_layout() -> None:
     """An artifact's path follows the repository layout: group as folders, name, version, file."""
     artifact = Artifact.read(f"org.example.kit:tool:1.2:jar sha256:{'0' * 64}")
     assert artifact.path == "org/example/kit/tool/1.2/tool-1.2.jar"
 
 
-def test_every_file_of_a_java_tool_is_pinned() -> None:
+def test_every_java_tool_file_is_pinned() -> None:
     """Each pin has four coordinates and a SHA-256, and the tool's own version is among them."""
     for tool in pinned_tools.TOOLS:
         if isinstance(tool, JavaTool):
@@ -34,7 +34,7 @@ def test_every_file_of_a_java_tool_is_pinned() -> None:
             assert all(len(bytes.fromhex(artifact.sha256)) == 32 for artifact in listed)
 
 
-def test_a_mirror_of_central_is_used(tmp_path: Path) -> None:
+def test_central_mirror_from_settings_is_used(tmp_path: Path) -> None:
     """The first settings file that names a mirror of Central wins; without one it is Central itself."""
     settings = tmp_path / "settings.xml"
     settings.write_text(MIRROR)
@@ -43,7 +43,7 @@ def test_a_mirror_of_central_is_used(tmp_path: Path) -> None:
     assert maven.repository([settings]) == maven.CENTRAL
 
 
-def test_another_file_than_the_pinned_one_is_refused(tmp_path: Path) -> None:
+def test_artifact_with_wrong_hash_is_rejected(tmp_path: Path) -> None:
     """A file with another hash than the pinned one is refused; the message names the file and both hashes."""
     repository = tmp_path / "org/example/tool/1/tool-1.jar"
     repository.parent.mkdir(parents=True)

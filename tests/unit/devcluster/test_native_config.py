@@ -13,7 +13,7 @@ LAYOUT = Layout(Path("/state/cluster"))
 FLAGS = {component.name: component.argv for component in components(LAYOUT, Path("/bin"), "python3")}
 
 
-def test_containerd_keeps_its_files_to_itself() -> None:
+def test_containerd_paths_are_isolated_from_host() -> None:
     """Our containerd shares no folder and no socket with one of the machine's own."""
     parsed = tomllib.loads(config.render_containerd(LAYOUT, "overlayfs"))
     assert parsed["root"].startswith("/state/cluster/")
@@ -23,7 +23,7 @@ def test_containerd_keeps_its_files_to_itself() -> None:
     assert cri["cni"]["conf_dir"] == "/state/cluster/cni"
 
 
-def test_kubelet_and_dns_manifest_agree_on_the_dns_address() -> None:
+def test_kubelet_and_coredns_share_dns_address() -> None:
     """The kubelet gives pods the address of CoreDNS's Service."""
     kubelet = json.loads(config.render_kubelet(LAYOUT))
     manifest = (Path(cgroups.__file__).parents[1] / "manifests" / "coredns.yaml").read_text()
@@ -31,19 +31,19 @@ def test_kubelet_and_dns_manifest_agree_on_the_dns_address() -> None:
     assert f"clusterIP: {DNS_SERVICE}\n" in manifest
 
 
-def test_every_component_has_the_kubeconfig_it_is_told_to_read() -> None:
+def test_every_component_kubeconfig_is_issued() -> None:
     """Each kubeconfig in a component's flags is issued to a client; a missing one would only fail at run time."""
     kubeconfigs = {flag.split("=")[1] for argv in FLAGS.values() for flag in argv if "kubeconfig=" in flag}
     assert kubeconfigs == {str(LAYOUT.client_config(name)) for name in CLIENTS}
 
 
-def test_api_server_and_controllers_share_the_service_range() -> None:
+def test_api_server_and_controller_manager_share_service_cidr() -> None:
     """API server and controller manager have the same Service range, which is the one that is routed."""
     for name in ("kube-apiserver", "kube-controller-manager"):
         assert f"--service-cluster-ip-range={SERVICES}" in FLAGS[name]
 
 
-def test_the_group_is_made_in_every_hierarchy() -> None:
+def test_cgroup_is_created_in_every_hierarchy() -> None:
     """The cgroup is created in every hierarchy, as runc uses all of them on a hybrid machine."""
     version1, version2 = "cgroup /sys/fs/cgroup/pids cgroup rw\n", "cgroup2 /sys/fs/cgroup/unified cgroup2 rw\n"
     hybrid = version1 + version2 + "tmpfs /tmp tmpfs rw\n"

@@ -9,26 +9,26 @@ from devcluster import pinned_tools
 from devcluster.pinned_tools import GoTool
 
 
-def test_no_two_tools_make_the_same_binary() -> None:
+def test_no_two_tools_provide_same_binary() -> None:
     """No two tools provide the same binary: each would replace the other's link."""
     binaries = [binary for tool in pinned_tools.TOOLS for binary in tool.binaries]
     assert len(binaries) == len(set(binaries))
 
 
-def test_a_tool_is_found_by_its_binary() -> None:
+def test_find_tool_by_binary_name() -> None:
     """`kubelet` finds the tool for node and control plane; `kubectl` and `helm` have tools of their own."""
     assert pinned_tools.find("kubelet").name == "kubernetes"
     assert pinned_tools.find("kubectl").binaries == ("kubectl",)
     assert pinned_tools.find("helm").binaries == ("helm",)
 
 
-def test_an_unknown_tool_is_named_with_those_there_are() -> None:
-    """The error about an unknown tool lists the known ones."""
+def test_unknown_tool_error_lists_tools() -> None:
+    """The error about an unknown tool lists the pinned ones."""
     with pytest.raises(KeyError, match="no tool hlem; there are helm, opa"):
         pinned_tools.find("hlem")
 
 
-def test_what_go_cannot_verify_itself_is_pinned_by_a_committed_sum() -> None:
+def test_go_modules_with_dependencies_have_committed_go_sum() -> None:
     """A module of ours with dependencies has a committed go.sum and requires the version of the table."""
     modules = Path(__file__).parents[3] / "devcluster" / "go"
     for tool in pinned_tools.TOOLS:
@@ -41,7 +41,7 @@ def test_what_go_cannot_verify_itself_is_pinned_by_a_committed_sum() -> None:
             assert (modules / tool.module / "go.sum").stat().st_size > 0
 
 
-def test_identity_follows_version_flags_and_inputs(tmp_path: Path) -> None:
+def test_tool_identity_depends_on_version_flags_and_inputs(tmp_path: Path) -> None:
     """Another version, flag or go.sum gives another folder; the same inputs give the same one."""
     (tmp_path / "go.sum").write_text("one")
     etcd, inputs = pinned_tools.find("etcd"), [tmp_path / "go.sum"]

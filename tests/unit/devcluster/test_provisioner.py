@@ -26,7 +26,7 @@ def claim(**annotations: str) -> dict[str, Any]:
     }
 
 
-def test_a_claim_waits_until_its_pod_has_a_node() -> None:
+def test_claim_is_provisioned_after_node_selection() -> None:
     """WaitForFirstConsumer: without a pod there is no volume; claims of other classes are ignored."""
     ours = {PROVISIONER_ANNOTATION: STORAGE_PROVISIONER}
     assert not should_provision(claim(**ours))
@@ -34,18 +34,18 @@ def test_a_claim_waits_until_its_pod_has_a_node() -> None:
     assert not should_provision(claim(**{PROVISIONER_ANNOTATION: "other", SELECTED_NODE_ANNOTATION: NODE}))
 
 
-def test_a_bound_or_dying_claim_gets_no_volume() -> None:
+def test_bound_or_terminating_claim_is_not_provisioned() -> None:
     """A claim that is bound or being deleted gets no volume."""
-    bound, dying = (
+    bound, terminating = (
         claim(**{PROVISIONER_ANNOTATION: STORAGE_PROVISIONER, SELECTED_NODE_ANNOTATION: NODE}) for _ in range(2)
     )
     bound["spec"]["volumeName"] = "pvc-u1"
-    dying["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    terminating["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     assert not should_provision(bound)
-    assert not should_provision(dying)
+    assert not should_provision(terminating)
 
 
-def test_only_our_own_released_volumes_are_deleted() -> None:
+def test_only_released_volumes_of_this_provisioner_are_deleted() -> None:
     """Only released volumes of our provisioner are deleted: none made by hand, none in use."""
 
     def volume(provisioner: str, phase: str) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def test_only_our_own_released_volumes_are_deleted() -> None:
     assert not should_delete(volume("somebody", "Released"))
 
 
-def test_the_volume_is_bound_to_its_claim_alone() -> None:
+def test_volume_claim_ref_has_claim_uid() -> None:
     """The volume names the claim's uid, so that a later claim of the same name does not get old data."""
     spec = render_volume(claim(), Path("/v/pvc-u1"))["spec"]  # type: ignore[call-overload, index]
     assert spec["claimRef"] == {  # type: ignore[call-overload, index]

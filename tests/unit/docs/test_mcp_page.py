@@ -1,4 +1,4 @@
-"""docs/mcp.md has the tables of the suites' scenarios as they are, and no scenario is in both."""
+"""docs/mcp.md contains the current tables of conformance scenarios, and no scenario is in both."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tests.mcp_conformance.scenarios import GREEN, OTHERS, reason_against, table
 PAGE = Path(__file__).parents[3] / "docs" / "mcp.md"
 
 
-def test_the_page_has_the_tables() -> None:
+def test_page_contains_scenario_tables() -> None:
     assert "\n".join(table()) in PAGE.read_text()
 
 
-def test_a_scenario_applies_or_does_not() -> None:
+def test_scenario_is_either_applicable_or_excluded() -> None:
     for scenario in GREEN:
         assert reason_against(scenario) is None
     for reason, names in OTHERS.items():

@@ -1,4 +1,4 @@
-"""Every link, picture and command of the pages leads to something, and the site's menu has every page."""
+"""Links, pictures and commands of the pages are valid, and the site's menu lists every page."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def subcommands(parser: object) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
-    """A link within the repository names a file that is there, and its anchor a heading of it."""
+def test_every_link_target_and_anchor_exists(page: Path) -> None:
+    """A link within the repository names an existing file, and its anchor an existing heading."""
     broken = []
     for link in links(page):
         if not link.file.is_file():
@@ -55,8 +55,8 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_every_picture_is_drawn_and_described(page: Path) -> None:
-    """A picture is well-formed SVG with a size, and its link has a text for those who do not see it."""
+def test_every_picture_is_valid_svg_with_alt_text(page: Path) -> None:
+    """A picture is well-formed SVG with a size, and its link has an alternative text."""
     for link in (link for link in links(page) if link.is_picture):
         assert link.text, f"{link.target} has no description"
         drawing = ET.parse(link.file).getroot()
@@ -65,10 +65,10 @@ def test_every_picture_is_drawn_and_described(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_every_command_is_one_that_there_is(page: Path) -> None:
+def test_every_documented_command_exists(page: Path) -> None:
     """Make targets, modules, files that are run, and the subcommands of our programs exist."""
     targets = set(re.findall(r"^([a-z0-9-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)) | {".venv"}
-    known = {
+    known_commands = {
         "somabrain-service": subcommands(service_parser()),
         "somabrain": subcommands(client_parser()),
         "kubectl sb": subcommands(plugin_parser()),
@@ -85,14 +85,14 @@ def test_every_command_is_one_that_there_is(page: Path) -> None:
         ):
             if not (ROOT / file).is_file():
                 unknown.append(file)
-        for program, names in known.items():
+        for program, names in known_commands.items():
             if match := re.match(rf"{program} ([a-z][a-z-]+)\b(?!=)", command):
                 unknown += [] if match[1] in names else [f"{program} {match[1]}"]
     assert not unknown
 
 
-def test_the_menu_of_the_site_has_every_page() -> None:
-    """The pages that README's table names, and the records of decisions, are all the pages there are."""
+def test_site_menu_lists_every_page() -> None:
+    """The pages in README's table and the decision records are all the pages of the repository."""
 
     def listed(entries: object) -> Iterator[str]:
         for entry in entries:  # type: ignore[attr-defined]
@@ -107,11 +107,11 @@ def test_the_menu_of_the_site_has_every_page() -> None:
     assert set(menu) == set(NAMES)
 
 
-def test_the_readme_stays_short() -> None:
+def test_readme_length_is_bounded() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= MOST_LINES_OF_README
 
 
-def test_the_pictures_of_the_readme_are_drawn_by_their_command() -> None:
+def test_readme_pictures_are_generated_by_make_pictures() -> None:
     """Each picture of README is one that `make pictures` writes."""
     program = (ROOT / "tests" / "pictures" / "__main__.py").read_text()
     pictures = [link.file for link in links(ROOT / "README.md") if link.is_picture]
@@ -119,7 +119,7 @@ def test_the_pictures_of_the_readme_are_drawn_by_their_command() -> None:
     assert all(f'folder / "{file.name}"' in program for file in pictures)
 
 
-def test_the_environment_of_the_container_and_the_forms_are_readable() -> None:
+def test_devcontainer_and_issue_forms_are_valid() -> None:
     """The files that GitHub and editors read are YAML or JSON of the form that they expect."""
     container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
     assert container["postCreateCommand"] == "make .venv"

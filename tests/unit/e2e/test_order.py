@@ -13,12 +13,12 @@ KUBECTL = Kubectl(Path("no-such-file"))
 FAULTS = Faults(Brain(KUBECTL, "", ""), Chaos(KUBECTL, "", ""), KUBECTL)
 
 
-def test_a_seed_draws_the_same_order_again_and_seeds_differ() -> None:
+def test_fault_order_is_deterministic_per_seed() -> None:
     assert FAULTS.order(7) == FAULTS.order(7)
     assert len({tuple(FAULTS.order(seed)) for seed in range(20)}) > 10
 
 
-def test_all_eight_faults_are_drawn_once_and_of_the_short_form_each_is_one_of_them() -> None:
+def test_fault_order_contains_each_fault_once() -> None:
     assert sorted(FAULTS.order(1)) == sorted(FAULTS.by_name())
     assert len(FAULTS.by_name()) == 8
     assert sorted(FAULTS.order(1, SHORT)) == sorted(SHORT)

@@ -1,4 +1,4 @@
-"""Statements of the status that the chaos test regards as false."""
+"""Detection of status statements that contradict the state of the cluster, for the chaos test."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ TRUE = ClusterState(
 )
 
 
-def test_what_is_so_is_not_called_false() -> None:
+def test_true_status_has_no_false_statements() -> None:
     assert list(false_statements(TRUE)) == []
 
 
-def test_ready_of_pods_that_do_not_serve_is_false() -> None:
+def test_ready_without_serving_pods_is_false() -> None:
     assert list(false_statements(replace(TRUE, deployment=deployment(0)))) == [
         "readyReplicas",
         "Available=True, and no pod serves",
@@ -46,12 +46,12 @@ def test_ready_of_pods_that_do_not_serve_is_false() -> None:
     ]
 
 
-def test_ready_of_an_earlier_generation_is_false_and_nothing_else_of_it_is_judged() -> None:
+def test_ready_of_earlier_generation_is_the_only_false_statement() -> None:
     earlier = replace(TRUE, resource=resource(generation=3, Ready="True", Available="True"), deployment=deployment(0))
     assert list(false_statements(earlier)) == ["Ready=True, and of an earlier generation"]
 
 
-def test_a_secret_that_is_gone_and_a_job_that_failed_are_noticed() -> None:
+def test_deleted_secret_and_failed_job_are_detected() -> None:
     state = replace(TRUE, secrets=frozenset(), failed_jobs=frozenset({"migrate-1"}))
     assert list(false_statements(state)) == [
         "ReferencesResolved=True, and a Secret is not there",
@@ -59,7 +59,7 @@ def test_a_secret_that_is_gone_and_a_job_that_failed_are_noticed() -> None:
     ]
 
 
-def test_what_is_called_missing_and_is_there_is_false() -> None:
+def test_negative_conditions_are_false_when_resources_exist() -> None:
     brain = resource(ready_replicas=1, Available="False", ReferencesResolved="False")
     assert list(false_statements(replace(TRUE, resource=brain))) == [
         "Available=False, and pods serve",
@@ -67,7 +67,7 @@ def test_what_is_called_missing_and_is_there_is_false() -> None:
     ]
 
 
-def test_a_status_that_has_seen_an_edit_is_never_ready_by_what_was_before() -> None:
+def test_ready_after_observed_edit_is_always_a_failure() -> None:
     brain = resource(generation=3, Ready="True")
     brain["status"]["observedGeneration"] = 3
     statements = set(false_statements(ClusterState(brain, deployment(1), secrets=frozenset({"database"}))))
@@ -78,7 +78,7 @@ def test_a_status_that_has_seen_an_edit_is_never_ready_by_what_was_before() -> N
     assert [words.partition(":")[0] for words in lives.failures()] == [NEVER]
 
 
-def test_what_lives_longer_than_it_may_is_a_failure_and_what_lives_less_is_not() -> None:
+def test_false_statement_is_failure_only_beyond_limit() -> None:
     lives = StatementLifetimes()
     lives.observe({"short", "long"}, 1.0)
     lives.observe({"long"}, 2.0)
@@ -87,7 +87,7 @@ def test_what_lives_longer_than_it_may_is_a_failure_and_what_lives_less_is_not()
     assert lives.failures() == [f"long: {LONGEST_S + 0.25:.1f} s"]
 
 
-def test_time_in_which_the_api_server_shows_nothing_counts_for_none() -> None:
+def test_paused_time_is_not_counted() -> None:
     lives = StatementLifetimes()
     lives.observe({"words"}, 1.0)
     lives.observe({"words"}, 3.0)
@@ -97,7 +97,7 @@ def test_time_in_which_the_api_server_shows_nothing_counts_for_none() -> None:
     assert lives.all() == [(3.0, "words")]
 
 
-def test_the_histogram_counts_each_statement_by_the_time_it_lived() -> None:
+def test_histogram_groups_statements_by_lifetime() -> None:
     lives = StatementLifetimes(ended=[(0.1, "a"), (0.2, "b"), (4.0, "a"), (9.0, "a")])
     assert [line.split()[3] for line in lives.histogram()[:6]] == ["2", "0", "0", "0", "1", "1"]
     assert lives.histogram()[6:] == ["longest 9.0 s: a", "longest 0.2 s: b"]

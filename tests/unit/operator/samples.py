@@ -1,4 +1,4 @@
-"""Observed states to plan from: a resource in the state that a test names, everything else as when all is well."""
+"""Observed states to plan from: a resource in a given state, and everything else healthy by default."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SECRETS = ("postgresql://somabrain_app:hunter22@pg:5432/somabrain",)
 
 
 def spec(**fields: Any) -> SomaBrainSpec:
-    """Return a spec: the least there is, with `fields` over it."""
+    """Return the minimal spec with `fields` set in addition."""
     return SomaBrainSpec.model_validate({**MINIMAL, **fields})
 
 
@@ -132,7 +132,7 @@ def conditions(
 
 
 def job(attempt: int = 1, *, state: str | None = None, ready: int = 0, fingerprint: str = FINGERPRINT) -> Manifest:
-    """Return a live migration Job: running, or finished as `state` says (Complete, Failed)."""
+    """Return a live migration Job: running, or finished in `state` (Complete, Failed)."""
     finished = (
         [
             {
@@ -186,7 +186,7 @@ def waiting(reason: str, message: str = "", name: str = SERVER, **more: Any) -> 
     return {"name": name, "image": IMAGE, "state": {"waiting": {"reason": reason, "message": message}}, **more}
 
 
-def ended(message: str, code: int = 1, name: str = MIGRATION) -> dict[str, Any]:
+def terminated(message: str, code: int = 1, name: str = MIGRATION) -> dict[str, Any]:
     """Return the status of a container that terminated."""
     state = {"terminated": {"exitCode": code, "reason": "Error", "message": message}}
     return {"name": name, "image": IMAGE, "state": state}

@@ -29,12 +29,12 @@ def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("path", generated_files(ROOT), ids=lambda path: path.name)
-def test_what_is_committed_is_what_is_rendered(path: Path) -> None:
+def test_committed_files_match_rendered_files(path: Path) -> None:
     """The committed files are the rendered ones: run `.venv/bin/python -m somabrain_operator.api.crd`."""
     assert path.read_text(encoding="utf-8") == generated_files(ROOT)[path]
 
 
-def test_a_stale_file_fails_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_fails_for_stale_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--check` names a file that differs, and writing corrects it."""
     assert main(["--root", str(tmp_path), "--check"]) == 1
     assert "somabrains.somabrain.io.yaml differs" in capsys.readouterr().err
@@ -42,7 +42,7 @@ def test_a_stale_file_fails_the_check(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["--root", str(tmp_path), "--check"]) == 0
 
 
-def test_the_chart_s_copy_is_the_definition_and_stays_on_uninstall() -> None:
+def test_chart_crd_matches_definition_and_survives_uninstall() -> None:
     """The chart's copy has the policy `keep`: removing the operator must not remove every SomaBrain."""
     template = chart_template()
     lines = [line for line in template.splitlines() if not line.startswith("{{-")]
@@ -51,7 +51,7 @@ def test_the_chart_s_copy_is_the_definition_and_stays_on_uninstall() -> None:
     assert copy == yaml.safe_load(crd_yaml())
 
 
-def test_every_string_and_list_is_bounded() -> None:
+def test_schema_bounds_every_string_and_list() -> None:
     """Every string and list has a bound, without which the API server refuses rules over it."""
     unbounded = [
         path
@@ -62,27 +62,27 @@ def test_every_string_and_list_is_bounded() -> None:
     assert unbounded == [".apiVersion", ".kind"]
 
 
-def test_nothing_unknown_is_kept() -> None:
-    """The schema preserves no unknown fields: they are refused or pruned."""
+def test_schema_preserves_no_unknown_fields() -> None:
+    """The schema preserves no unknown fields: they are rejected or pruned."""
     assert not [path for path, node in nodes(SCHEMA) if "x-kubernetes-preserve-unknown-fields" in node]
     maps = [node for _, node in nodes(SCHEMA) if "additionalProperties" in node]
     assert all(node["additionalProperties"]["maxLength"] and node["maxProperties"] for node in maps)
 
 
-def test_every_field_of_the_spec_is_explained() -> None:
+def test_every_spec_field_has_description() -> None:
     """`kubectl explain` has a description of each field; the items of a list are described by the list."""
     silent = [path for path, node in nodes(SCHEMA["properties"]["spec"]) if not node.get("description")]
     assert not [path for path in silent if not path.endswith("[]")]
 
 
-def test_every_rule_names_its_field() -> None:
+def test_validation_rule_messages_name_their_field() -> None:
     """The message of each rule names the field and the remedy."""
     messages = [rule["message"] for _, node in nodes(SCHEMA) for rule in node.get("x-kubernetes-validations", [])]
     assert len(messages) >= 8
     assert all(message.startswith(("spec.", "metadata.name")) for message in messages)
 
 
-def test_the_schema_s_defaults_are_the_model_s() -> None:
+def test_schema_defaults_match_model() -> None:
     """Defaults set by the API server are those of the model."""
 
     def filled(schema: Any, value: Any) -> Any:
@@ -101,7 +101,7 @@ def test_the_schema_s_defaults_are_the_model_s() -> None:
     assert stored == SomaBrainSpec.model_validate(MINIMAL).model_dump(by_alias=True, mode="json", exclude_none=True)
 
 
-def test_scaling_finds_numbers_and_pods() -> None:
+def test_scale_subresource_paths_exist() -> None:
     """The scale subresource's paths, which `kubectl scale` and autoscalers read, exist."""
     scale = VERSION["subresources"]["scale"]
     assert set(scale) == {"specReplicasPath", "statusReplicasPath", "labelSelectorPath"}
@@ -111,7 +111,7 @@ def test_scaling_finds_numbers_and_pods() -> None:
     assert len(",".join(f"{k}={v}" for k, v in selector("a" * 40, SERVER).items())) <= 512
 
 
-def test_a_schema_with_alternatives_is_refused() -> None:
-    """A type that is either a string or a list is refused here: a structural schema cannot express it."""
+def test_schema_with_alternatives_is_rejected() -> None:
+    """A type that is either a string or a list is rejected: a structural schema cannot express it."""
     with pytest.raises(ValueError, match="no alternatives"):
         structural({"anyOf": [{"type": "string"}, {"type": "array"}]}, {})

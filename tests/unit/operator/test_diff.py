@@ -1,4 +1,4 @@
-"""Drift is detected in every field, defaults are not taken for it, and removing it takes exactly one patch."""
+"""Drift is detected in every field, defaults are not drift, and one patch removes all of it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def owned_by(manager: str, operation: str, **fields: Any) -> list[dict[str, Any]
     return [{"manager": manager, "operation": operation, "fieldsV1": fields}]
 
 
-def test_defaults_and_other_spellings_of_a_quantity_are_no_drift() -> None:
+def test_defaults_and_equal_quantities_are_not_drift() -> None:
     """Defaults of the API server and equal quantities (1024Mi, 1Gi) are not drift."""
     assert drift(RENDERED, live()) == ()
 
@@ -93,14 +93,14 @@ POD = "spec.template.spec"
         (drop_label, "metadata.labels.app.kubernetes.io/part-of is missing"),
     ],
 )
-def test_every_edit_is_noticed_at_its_place(edit: Any, expected: str) -> None:
+def test_edit_is_reported_with_field_path(edit: Any, expected: str) -> None:
     """Each edit is reported with the path of its field in readable form."""
     stored = live()
     edit(stored)
     assert [str(each) for each in drift(RENDERED, stored)] == [expected]
 
 
-def test_a_field_of_another_owner_is_foreign_and_a_default_is_not() -> None:
+def test_field_of_other_manager_is_foreign_unlike_default() -> None:
     """hostNetwork set by hand is drift; dnsPolicy, which has no owner, is not."""
     stored = live()
     stored["spec"]["template"]["spec"]["hostNetwork"] = True
@@ -110,7 +110,7 @@ def test_a_field_of_another_owner_is_foreign_and_a_default_is_not() -> None:
     assert [str(each) for each in drift(RENDERED, stored)] == [f"{POD}.hostNetwork is foreign"]
 
 
-def test_a_field_inside_our_container_is_found_by_its_merge_key() -> None:
+def test_foreign_field_in_own_container_is_detected_by_merge_key() -> None:
     """A privileged flag in a container that is ours is foreign."""
     stored = live()
     stored["spec"]["template"]["spec"]["containers"][0]["securityContext"]["privileged"] = True
@@ -122,7 +122,7 @@ def test_a_field_inside_our_container_is_found_by_its_merge_key() -> None:
     ]
 
 
-def test_status_subresources_and_our_own_fields_are_not_judged() -> None:
+def test_status_and_own_fields_are_never_foreign() -> None:
     """Fields of the status and fields that we applied are never foreign."""
     stored = live()
     stored["spec"]["paused"] = False
@@ -134,7 +134,7 @@ def test_status_subresources_and_our_own_fields_are_not_judged() -> None:
     assert drift(RENDERED, stored) == ()
 
 
-def test_a_restart_by_kubectl_is_no_drift() -> None:
+def test_kubectl_rollout_restart_is_not_drift() -> None:
     """The annotation that `kubectl rollout restart` sets on the template is left alone."""
     stored = live()
     stored["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] = "now"
@@ -143,15 +143,15 @@ def test_a_restart_by_kubectl_is_no_drift() -> None:
     assert drift(RENDERED, stored) == ()
 
 
-def test_data_of_a_config_map_is_closed() -> None:
-    """An additional key in our ConfigMap is drift: an unknown variable would keep the service from starting."""
+def test_extra_configmap_key_is_drift() -> None:
+    """An additional key in our ConfigMap is drift: the service would not start with an unknown variable."""
     assert list(differences({"data": {"A": "1"}}, {"data": {"A": "1", "B": "2"}})) == [
         Difference(("data", "B"), "foreign")
     ]
 
 
 def patch(stored: Any) -> list[Any]:
-    """Return the operations that put an edited object back, by path."""
+    """Return the operations that restore an edited object, by path."""
     test, *operations = put_back_patch(RENDERED, stored, drift(RENDERED, stored))
     assert test == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
     return sorted(operations, key=lambda each: str(at(each, "path")))
@@ -173,7 +173,7 @@ def patched(stored: Any, operations: list[Any]) -> Any:
     return result
 
 
-def test_a_list_with_additions_is_put_back_whole() -> None:
+def test_list_with_foreign_items_is_replaced_whole() -> None:
     """A list with foreign items is replaced by the items that are ours, with the defaults that they have."""
     stored = live()
     before = copy.deepcopy(stored["spec"]["template"]["spec"])
@@ -186,8 +186,8 @@ def test_a_list_with_additions_is_put_back_whole() -> None:
     ]
 
 
-def test_a_renamed_item_is_put_back_in_its_place() -> None:
-    """The operation that brings our container back removes the one that an edit put in its place."""
+def test_renamed_list_item_is_restored_in_place() -> None:
+    """The operation that restores our container also removes the one that replaced it."""
     stored = live()
     stored["spec"]["template"]["spec"]["containers"][0]["name"] = "x"
     operations = patch(stored)
@@ -195,7 +195,7 @@ def test_a_renamed_item_is_put_back_in_its_place() -> None:
     assert drift(RENDERED, patched(stored, operations)) == ()
 
 
-def swapped_probe(manager: str, operation: str) -> Any:
+def deployment_with_other_probe_handler(manager: str, operation: str) -> Any:
     stored = live()
     probe = stored["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]
     del probe["httpGet"]
@@ -207,11 +207,11 @@ def swapped_probe(manager: str, operation: str) -> Any:
 
 
 @pytest.mark.parametrize(("manager", "operation"), [("kubectl-edit", "Update"), ("somabrain-operator", "Update")])
-def test_an_alternative_is_swapped_back_in_one_patch(manager: str, operation: str) -> None:
-    """A handler of a probe goes in the patch that brings ours back, also if it stands under our own name."""
+def test_changed_probe_handler_is_reverted_in_one_patch(manager: str, operation: str) -> None:
+    """The patch that restores our probe handler removes the foreign one, even if it is owned by our manager name."""
     probe = f"/{POD.replace('.', '/')}/containers/0/livenessProbe"
     ours: Any = at(RENDERED, "spec", "template", "spec", "containers")
-    assert patch(swapped_probe(manager, operation)) == [
+    assert patch(deployment_with_other_probe_handler(manager, operation)) == [
         {"op": "add", "path": f"{probe}/httpGet", "value": ours[0]["livenessProbe"]["httpGet"]},
         {"op": "remove", "path": f"{probe}/tcpSocket"},
     ]
@@ -224,20 +224,20 @@ def defaulted_after_removal() -> Any:
     return stored
 
 
-def test_a_default_under_our_own_name_is_no_drift() -> None:
+def test_default_owned_by_own_manager_is_not_drift() -> None:
     """The default that the API server set when we removed an edit is ours, with the operation Update."""
     assert drift(RENDERED, defaulted_after_removal()) == ()
 
 
-def test_what_a_former_rendering_put_back_is_removed_when_the_rendering_changes() -> None:
-    """A field that we put back by a patch and render no longer goes: server-side apply would leave it."""
+def test_restored_field_is_removed_when_no_longer_rendered() -> None:
+    """A field that we restored by a patch and no longer render is removed: server-side apply would leave it."""
     stored = defaulted_after_removal()
     stored["metadata"]["annotations"][RENDERED_HASH] = "another"
     assert Difference(("spec", "template", "spec", "dnsPolicy"), "foreign") in drift(RENDERED, stored)
 
 
-def test_an_owner_that_is_left_over_is_taken_off_and_no_other() -> None:
-    """Only ownership of what drifts is taken from its manager; our own entries and other fields stay."""
+def test_release_patch_removes_only_ownership_of_drift() -> None:
+    """Only the ownership of drifting fields is removed from their manager; our entries and other fields stay."""
     stored = live()
     spec: Any = {"f:paused": {}, "f:strategy": {"f:type": {}}, "f:template": {"f:spec": {"f:dnsPolicy": {}}}}
     stored["spec"]["paused"] = False
@@ -248,7 +248,7 @@ def test_an_owner_that_is_left_over_is_taken_off_and_no_other() -> None:
     assert operation == {"op": "replace", "path": "/metadata/managedFields", "value": left}
 
 
-def test_an_atomic_list_of_another_owner_is_changed() -> None:
+def test_atomic_list_of_other_manager_is_reported_as_changed() -> None:
     """An edit inside an atomic list, such as the audience of a token, shows only in the owner of the list."""
     stored = live()
     volumes = stored["spec"]["template"]["spec"]["volumes"]
@@ -263,7 +263,7 @@ def test_an_atomic_list_of_another_owner_is_changed() -> None:
     assert not needs_patch(differences)
 
 
-def test_reordered_items_are_drift() -> None:
+def test_reordered_list_items_are_drift() -> None:
     """Items of a keyed list in another order are drift: init containers start in theirs."""
     stored = live()
     stored["spec"]["template"]["spec"]["volumes"].reverse()
@@ -272,7 +272,7 @@ def test_reordered_items_are_drift() -> None:
     assert needs_patch(differences)
 
 
-def test_binary_data_of_a_config_map_is_foreign() -> None:
+def test_configmap_binary_data_is_foreign() -> None:
     """Keys under binaryData are files of the pods as those under data are."""
     stored: Any = {"data": {"A": "1"}, "binaryData": {"B": "MQ=="}, "metadata": {"resourceVersion": "7"}}
     differences = drift({"data": {"A": "1"}}, stored)
@@ -280,7 +280,7 @@ def test_binary_data_of_a_config_map_is_foreign() -> None:
     assert put_back_patch({"data": {"A": "1"}}, stored, differences)[1:] == [{"op": "remove", "path": "/binaryData"}]
 
 
-def test_a_key_with_a_slash_is_escaped() -> None:
+def test_key_with_slash_is_escaped_for_json_pointer() -> None:
     """A key is escaped for JSON Pointer (RFC 6901): / becomes ~1."""
     stored: Manifest = {"metadata": {"resourceVersion": "7"}, "data": {"a/b~c": "1", "d": "1"}}
     rendered: Manifest = {"data": {"d": "1"}}

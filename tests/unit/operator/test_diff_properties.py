@@ -33,7 +33,7 @@ def mappings(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str 
         yield from mappings(child, (*path, step))
 
 
-def reach(tree: Any, path: tuple[str | int, ...]) -> Any:
+def at_path(tree: Any, path: tuple[str | int, ...]) -> Any:
     for step in path:
         tree = tree[step]
     return tree
@@ -47,11 +47,11 @@ CLOSED = [(index, path) for index, path in ALL_MAPPINGS if is_closed(path)]
 
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(LEAVES), st.booleans())
-def test_any_leaf_changed_or_removed_is_drift(where: tuple[int, tuple[str | int, ...]], remove: bool) -> None:
+def test_changed_or_removed_leaf_is_drift(where: tuple[int, tuple[str | int, ...]], remove: bool) -> None:
     """Changing or removing any field of any child is detected."""
     index, path = where
     live = copy.deepcopy(MANIFESTS[index])
-    parent, last = reach(live, path[:-1]), path[-1]
+    parent, last = at_path(live, path[:-1]), path[-1]
     if remove:
         del parent[last]
     else:
@@ -61,23 +61,23 @@ def test_any_leaf_changed_or_removed_is_drift(where: tuple[int, tuple[str | int,
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(MAPPINGS))
-def test_what_is_only_added_to_a_mapping_is_no_drift_by_itself(where: tuple[int, tuple[str | int, ...]]) -> None:
+def test_key_added_to_open_mapping_is_not_drift(where: tuple[int, tuple[str | int, ...]]) -> None:
     """A key added to an open mapping may be a default: only its owner makes it foreign."""
     index, path = where
     live = copy.deepcopy(MANIFESTS[index])
-    reach(live, path)["addedByTheServer"] = 1
+    at_path(live, path)["addedByTheServer"] = 1
     assert list(differences(MANIFESTS[index], live)) == []
 
 
 @pytest.mark.parametrize("where", CLOSED, ids=str)
-def test_what_is_added_to_a_closed_mapping_is_foreign(where: tuple[int, tuple[str | int, ...]]) -> None:
+def test_key_added_to_closed_mapping_is_foreign(where: tuple[int, tuple[str | int, ...]]) -> None:
     """A key added to data or to a selector is foreign: one label more selects other pods."""
     index, path = where
     live = copy.deepcopy(MANIFESTS[index])
-    reach(live, path)["added"] = "by hand"
+    at_path(live, path)["added"] = "by hand"
     assert Difference((*path, "added"), "foreign") in differences(MANIFESTS[index], live)
 
 
-def test_a_manifest_is_as_itself() -> None:
+def test_manifest_does_not_differ_from_itself() -> None:
     """A manifest does not differ from itself."""
     assert [list(differences(manifest, manifest)) for manifest in MANIFESTS] == [[]] * len(MANIFESTS)

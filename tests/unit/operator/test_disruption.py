@@ -1,4 +1,4 @@
-"""A PodDisruptionBudget of somebody else that selects the same pods is reported, because no drain ends with two."""
+"""Another PodDisruptionBudget that selects the same pods is reported: with two of them no pod can be evicted."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def serving(*budgets: OtherBudget, failure: str = "") -> ObservedState:
         ({"matchLabels": {"app": "a"}, "matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}, False),
     ],
 )
-def test_a_selector_selects_what_the_api_server_would(selector: Any, selected: bool) -> None:
+def test_selector_matches_like_api_server(selector: Any, selected: bool) -> None:
     """matchLabels and every operator of matchExpressions are evaluated as by the API server."""
     assert selects(selector, LABELS) == selected
 
 
 @pytest.mark.parametrize("selector", [ALL, {"matchLabels": {"app.kubernetes.io/name": "somabrain"}}])
-def test_another_budget_over_the_same_pods_is_degraded_with_both_names(selector: dict[str, Any]) -> None:
-    """Degraded names both budgets and the remedy, Ready stays, and the end of the overlap is noticed in a minute."""
+def test_overlapping_budget_is_degraded_with_both_names(selector: dict[str, Any]) -> None:
+    """Degraded names both budgets and the remedy, Ready stays True, and the overlap is checked again periodically."""
     state = serving(OtherBudget("everything", selector), OtherBudget("web", {"matchLabels": {"app": "web"}}))
     degraded = conditions(state)["Degraded"]
     assert (degraded["status"], degraded["reason"]) == ("True", "BudgetsOverlap")
@@ -63,21 +63,21 @@ def test_another_budget_over_the_same_pods_is_degraded_with_both_names(selector:
 
 
 @pytest.mark.parametrize("selector", [None, {"matchLabels": {"app.kubernetes.io/component": "migrate"}}])
-def test_a_budget_over_other_pods_changes_nothing(selector: Any) -> None:
+def test_budget_over_other_pods_is_ignored(selector: Any) -> None:
     """A budget that does not select the pods leaves the status as it is, and is not checked again."""
     state = serving(OtherBudget("other", selector))
     assert conditions(state) == conditions(serving())
     assert plan(state).requeue_after_s is None
 
 
-def test_without_a_budget_of_its_own_nothing_overlaps() -> None:
-    """A single budget of somebody else evicts pods as usual, and is not reported."""
+def test_no_overlap_without_own_budget() -> None:
+    """A single budget of another owner allows evictions as usual, and is not reported."""
     state = settled(observed(spec(), status=migrated()))
     state = replace(state, pods=(pod("p0"),), other_budgets=OtherBudgets((OtherBudget("everything", ALL),)))
     assert conditions(state)["Degraded"]["status"] == "False"
 
 
-def test_a_label_that_only_the_running_pods_have_counts_too() -> None:
+def test_budget_overlap_uses_labels_of_running_pods() -> None:
     """A budget selects pods as they run, also by a label that a webhook added."""
     state = serving(OtherBudget("mesh", {"matchLabels": {"mesh": "on"}}))
     live: Any = pod("p0")
@@ -85,7 +85,7 @@ def test_a_label_that_only_the_running_pods_have_counts_too() -> None:
     assert conditions(replace(state, pods=(live,)))["Degraded"]["reason"] == "BudgetsOverlap"
 
 
-def test_of_many_budgets_some_are_named_and_the_others_counted() -> None:
+def test_overlap_message_lists_bounded_number_of_budgets() -> None:
     """With hundreds of budgets the message stays short."""
     state = serving(*(OtherBudget(f"b{number:03}", ALL) for number in range(300)))
     message = conditions(state)["Degraded"]["message"]
@@ -93,7 +93,7 @@ def test_of_many_budgets_some_are_named_and_the_others_counted() -> None:
     assert f"b{MAX_LISTED_BUDGETS:03}" not in message
 
 
-def test_budgets_that_may_not_be_listed_are_said_to_be_unknown() -> None:
+def test_forbidden_budget_list_is_reported_as_unknown() -> None:
     """Without the right to list budgets ConfigValid quotes the refusal, and nothing is degraded."""
     reported = conditions(serving(failure="poddisruptionbudgets.policy is forbidden."))
     assert reported["ConfigValid"]["status"] == "True"

@@ -1,4 +1,4 @@
-"""A service of 0.1 stops at an unknown setting, so its pods are given the names that it knows."""
+"""A service of 0.1 exits on an unknown setting, so its pods get the former setting names."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def pod(image: str) -> Manifest:
         (f"{REPOSITORY}@sha256:{'0' * 64}", (), True),
     ],
 )
-def test_every_running_server_knows_the_names_of_its_settings(
+def test_former_setting_names_are_rendered_while_old_server_runs(
     image: str, running: tuple[str, ...], former: bool
 ) -> None:
     """Former names are rendered while a server of 0.1 runs, or may run; otherwise the present ones."""
@@ -69,14 +69,14 @@ def test_every_running_server_knows_the_names_of_its_settings(
     assert all((f'"{key}":' in endpoints) != former for key in FORMER_ENDPOINT_KEYS.values())
 
 
-def test_other_names_for_the_same_settings_roll_no_pods() -> None:
+def test_setting_names_do_not_change_config_hash() -> None:
     """The hash that rolls the pods is the same under former and present names."""
     spec = samples.spec(version="0.2.0", **FIELDS)
     beside_old = samples.observed(spec, pods=[pod(f"{REPOSITORY}:0.1.0")])
     assert samples.plan(samples.observed(spec)).config_hash == samples.plan(beside_old).config_hash
 
 
-def test_a_setting_under_its_former_name_conflicts_with_the_field_that_sets_it() -> None:
+def test_user_setting_under_former_name_conflicts_with_field() -> None:
     """A user's key under a former name conflicts with the field: the service would get the setting twice."""
     spec = samples.spec(configMapRefs=[{"name": "mine"}], **FIELDS)
     references = samples.resolved(spec)
@@ -98,7 +98,7 @@ def test_a_setting_under_its_former_name_conflicts_with_the_field_that_sets_it()
         ({"characters": 8000, "breakerRestSeconds": 10, "maxInputCharacters": 7, "breakerResetSeconds": 8}, 7, 8),
     ],
 )
-def test_an_endpoint_is_read_under_its_former_fields(fields: dict[str, int], characters: int, reset_s: int) -> None:
+def test_endpoint_is_read_with_former_fields(fields: dict[str, int], characters: int, reset_s: int) -> None:
     """A former field counts where the present one is not set; a stored former default does not count beside it."""
     endpoint = EndpointEncoder.model_validate({**ENDPOINT, **fields})
     assert (endpoint.max_input_characters, endpoint.breaker_reset_seconds) == (characters, reset_s)
@@ -108,7 +108,7 @@ def test_an_endpoint_is_read_under_its_former_fields(fields: dict[str, int], cha
     ("fields", "retention_s"),
     [({}, 604_800), ({"holdSeconds": 0}, 0), ({"holdSeconds": 604_800, "unpublishedRetentionSeconds": 60}, 60)],
 )
-def test_events_are_read_under_their_former_field(fields: dict[str, int], retention_s: int) -> None:
+def test_events_are_read_with_former_field(fields: dict[str, int], retention_s: int) -> None:
     """`holdSeconds` is read as the present field, even when it is zero."""
     events = Events.model_validate({"brokers": ["kafka:9092"], **fields})
     assert events.unpublished_retention_seconds == retention_s

@@ -26,7 +26,7 @@ def blocked(serving: ObservedState, **fields: Any) -> ObservedState:
     return replace(serving, brain=replace(serving.brain, spec=desired, generation=2))
 
 
-def handed_over(state: ObservedState, replicas: int) -> ObservedState:
+def scaled_by_autoscaler(state: ObservedState, replicas: int) -> ObservedState:
     """Return the same state after an autoscaler has scaled."""
     before = settled(state)
     live: Any = before.children[DEPLOYMENT]
@@ -45,7 +45,7 @@ def applied(state: ObservedState) -> dict[Any, Manifest]:
     return {child_id(each): each for each in plan(state).apply}
 
 
-def test_an_edited_deployment_is_what_it_was_while_a_migration_runs() -> None:
+def test_deployment_stays_as_last_applied_during_migration() -> None:
     """During a migration the Deployment is applied as the last complete plan rendered it."""
     before = settled(observed(status=migrated()))
     deployment = applied(blocked(before))[DEPLOYMENT]
@@ -54,7 +54,7 @@ def test_an_edited_deployment_is_what_it_was_while_a_migration_runs() -> None:
     assert drift(deployment, before.children[DEPLOYMENT]) == ()
 
 
-def test_a_deleted_deployment_comes_back_as_it_was() -> None:
+def test_deleted_deployment_is_restored_from_last_applied() -> None:
     """A Deployment deleted while a migration fails is created again from the last complete plan."""
     before = settled(observed(status=migrated()))
     deleted = replace(before, children={k: v for k, v in before.children.items() if k != DEPLOYMENT})
@@ -62,14 +62,14 @@ def test_a_deleted_deployment_comes_back_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "ConfigMap"])
-def test_a_missing_secret_takes_nothing_away(kind: str) -> None:
+def test_missing_secret_retains_applied_children(kind: str) -> None:
     """Settings, policy and Deployment stay while a Secret is missing."""
     before = settled(observed(status=migrated()))
     lost = replace(before, references=tuple(ResolvedReference(each, exists=False) for each in references_of(spec())))
     assert kind in {identity.kind for identity in applied(lost)}
 
 
-def test_a_spec_that_the_model_refuses_keeps_what_serves() -> None:
+def test_invalid_spec_retains_serving_children() -> None:
     """With an invalid stored spec the children of the last valid one stay."""
     before = settled(observed(spec(replicas=2), status=migrated()))
     broken = replace(before, brain=replace(before.brain, spec=None, problem="spec.x: no."))
@@ -78,27 +78,27 @@ def test_a_spec_that_the_model_refuses_keeps_what_serves() -> None:
     assert "Service" in {identity.kind for identity in applied(broken)}
 
 
-def test_it_can_be_scaled_while_a_migration_fails() -> None:
+def test_replicas_follow_spec_during_failed_migration() -> None:
     """`replicas` follows the spec even while the rest of it is blocked."""
     before = settled(observed(status=migrated()))
     deployment: Any = applied(blocked(before, replicas=5))[DEPLOYMENT]
     assert deployment["spec"]["replicas"] == 5
 
 
-def test_the_number_of_pods_is_not_kept() -> None:
+def test_last_applied_omits_replicas() -> None:
     """The record has no `replicas`: an autoscaler changes it, and otherwise the spec sets it."""
     state = observed(spec(autoscaling={"max": 9}), status=migrated())
-    one, five = (applied(handed_over(state, number))[RECORD] for number in (1, 5))
+    one, five = (applied(scaled_by_autoscaler(state, number))[RECORD] for number in (1, 5))
     assert one == five
 
 
-def test_the_record_is_written_before_what_it_records() -> None:
+def test_last_applied_is_written_before_deployment() -> None:
     """The record is applied before the Deployment, so it is never older than what serves."""
     first = plan(observed(status=migrated())).apply[0]
     assert child_id(first) == RECORD
 
 
-def test_a_record_of_an_earlier_resource_counts_for_nothing() -> None:
+def test_last_applied_of_earlier_resource_is_ignored() -> None:
     """The record of a deleted resource is ignored by a new one of the same name."""
     before = settled(observed(status=migrated()))
     again = replace(blocked(before), brain=replace(blocked(before).brain, uid="another"))
@@ -108,8 +108,8 @@ def test_a_record_of_an_earlier_resource_counts_for_nothing() -> None:
 @pytest.mark.parametrize(
     "content", ["", "no JSON", "{}", "7", '["x", {}, null, [1]]', '["\\ud800"]', "[" * 100_000, "[" * 900 + "]" * 900]
 )
-def test_a_record_somebody_scribbled_over_counts_for_nothing(content: str) -> None:
-    """With an unreadable record there is no crash, and the Deployment is left as it is."""
+def test_malformed_last_applied_is_ignored(content: str) -> None:
+    """An unreadable record raises no error, and the Deployment is left as it is."""
     before = settled(observed(status=migrated()))
     assert DEPLOYMENT not in applied(blocked(with_record(before, content)))
 
@@ -129,7 +129,7 @@ def test_a_record_somebody_scribbled_over_counts_for_nothing(content: str) -> No
         {"metadata": "x"},
     ],
 )
-def test_only_children_that_can_be_rendered_are_applied_from_the_record(change: dict[str, Any]) -> None:
+def test_foreign_entries_in_last_applied_are_ignored(change: dict[str, Any]) -> None:
     """An entry of another kind, name, namespace or owner than any child of the resource has is ignored."""
     before = settled(observed(status=migrated()))
     genuine: Any = before.children[DEPLOYMENT]
@@ -142,8 +142,8 @@ def test_only_children_that_can_be_rendered_are_applied_from_the_record(change: 
 
 
 @pytest.mark.parametrize("kind", ["Job", "Secret", "Deployment"])
-def test_a_record_without_an_owner_is_not_applied(kind: str) -> None:
-    """A record that was planted under the name before the resource existed leads to no write but the resource's own."""
+def test_unowned_last_applied_is_not_used(kind: str) -> None:
+    """A forged record from before the resource existed causes no write other than the resource's own."""
     owner = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "name": "quickstart", "controller": True}
     name = "quickstart-server" if kind == "Deployment" else "pwn"
     entry = {"kind": kind, "metadata": {"name": name, "namespace": "demo", "ownerReferences": [owner]}, "spec": {}}
@@ -157,14 +157,14 @@ def test_a_record_without_an_owner_is_not_applied(kind: str) -> None:
     assert plan(observed(children=[planted])).apply == plan(observed()).apply
 
 
-def test_the_record_is_never_pruned() -> None:
+def test_last_applied_is_never_pruned() -> None:
     """The record is not pruned although no step applies it."""
     before = settled(observed(status=migrated()))
     assert plan(before).delete == ()
     assert RECORD not in plan(blocked(before)).delete
 
 
-def test_a_child_that_somebody_else_took_the_name_of_is_left_alone() -> None:
+def test_deployment_of_other_owner_is_not_overwritten() -> None:
     """A Deployment of another owner is not applied from the record."""
     before = settled(observed(status=migrated()))
     theirs: Any = {**before.children[DEPLOYMENT], "metadata": {"name": "quickstart-server", "namespace": "demo"}}
@@ -172,7 +172,7 @@ def test_a_child_that_somebody_else_took_the_name_of_is_left_alone() -> None:
     assert DEPLOYMENT not in applied(state)
 
 
-def test_a_deleted_deployment_is_no_way_around_the_refused_downgrade() -> None:
+def test_deleting_deployment_does_not_allow_downgrade() -> None:
     """The record has the version that served, so deleting the Deployment does not allow a downgrade."""
     newer = spec(version="0.3.0")
     record = plan(observed(newer)).migration

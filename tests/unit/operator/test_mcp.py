@@ -1,4 +1,4 @@
-"""The MCP server is a part of the resource: it follows the servers, and Ready and Degraded speak of it."""
+"""The MCP server is part of the resource: it rolls after the servers, and Ready and Degraded include it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def of_mcp(manifests: dict[ChildId, Manifest]) -> set[str]:
     return {identity.kind for identity in manifests if identity.name == "quickstart-mcp"}
 
 
-def test_its_children_are_owned_and_are_deleted_with_the_field() -> None:
+def test_mcp_children_are_owned_and_pruned_with_the_field() -> None:
     """Each child of the MCP server is owned by the resource, and all are deleted when spec.mcp is removed."""
     children = applied(serving(mcp=WITH_ALL))
     kinds = {"Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget"}
@@ -73,13 +73,13 @@ def test_its_children_are_owned_and_are_deleted_with_the_field() -> None:
     assert {each.kind for each in plan(without).delete if each.name == "quickstart-mcp"} == kinds
 
 
-def test_it_is_absent_until_the_schema_is_there() -> None:
-    """Nothing of the MCP server exists before the migration has succeeded."""
+def test_mcp_server_is_absent_until_migration_succeeded() -> None:
+    """No child of the MCP server is applied before the migration has succeeded."""
     assert of_mcp(applied(observed(spec(mcp=MCP)))) == set()
 
 
-def test_its_pods_change_after_those_of_the_servers() -> None:
-    """During a rollout of the servers the MCP server keeps its template, and then gets the new image."""
+def test_mcp_pods_roll_after_servers() -> None:
+    """During a rollout of the servers the MCP server's template is unchanged; then it gets the new image."""
     upgrade = {"version": "0.3.0", "mcp": MCP}
     state = edited(serving(), **upgrade)
     state = replace(state, brain=replace(state.brain, status=_migrated_for(state)))
@@ -105,14 +105,14 @@ def _migrated_for(state: ObservedState) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("fields", "replicas"), [({}, 2), ({"replicas": 0}, 0), ({"replicas": 0, "autoscaling": {"max": 2}}, 2)]
 )
-def test_a_hibernated_service_has_no_mcp_server(fields: dict[str, Any], replicas: int) -> None:
+def test_mcp_replicas_are_zero_while_hibernated(fields: dict[str, Any], replicas: int) -> None:
     """The MCP server has its own number of pods, and none while the service is hibernated."""
     resources = {"requests": {"cpu": "1"}}
     children = applied(settled(observed(spec(**fields, resources=resources, mcp=MCP), status=migrated())))
     assert children[MCP_DEPLOYMENT]["spec"]["replicas"] == replicas
 
 
-def test_its_number_of_pods_is_kept_while_a_step_halts() -> None:
+def test_mcp_replicas_follow_spec_while_step_halts() -> None:
     """While a Secret is missing, the last applied MCP server is applied, with the number of pods of the spec."""
     before = serving()
     missing = tuple(replace(each, exists=False, digests={}) for each in before.references)
@@ -122,7 +122,7 @@ def test_its_number_of_pods_is_kept_while_a_step_halts() -> None:
     assert deployment["spec"]["template"] == before.children[MCP_DEPLOYMENT]["spec"]["template"]  # type: ignore[index,call-overload]
 
 
-def test_what_is_read_again_rolls_nothing_and_the_rest_rolls_the_pods_once() -> None:
+def test_mcp_pods_roll_only_for_references_not_reloaded() -> None:
     """A rotated client secret changes nothing; a rotated CA of the servers changes the MCP pods and no server."""
     state = serving(
         grpc={"tls": {"secretRef": {"name": "certificate"}}},
@@ -144,7 +144,7 @@ def test_what_is_read_again_rolls_nothing_and_the_rest_rolls_the_pods_once() -> 
     assert authority[DEPLOYMENT] == before[DEPLOYMENT]
 
 
-def test_no_variable_has_an_empty_value() -> None:
+def test_mcp_variables_have_no_empty_value() -> None:
     """A variable without a value has no field for it: the API server omits an empty one, which would be drift."""
     bare = serving(mcp={"resourceUrl": "https://memory.example/mcp", "sameResource": True})
     exchanged = serving(mcp={**MCP, "exchange": {**MCP["exchange"], "scope": ""}})
@@ -154,14 +154,14 @@ def test_no_variable_has_an_empty_value() -> None:
         assert all(each.get("value") != "" for each in container["env"])
 
 
-def test_an_image_without_it_is_refused() -> None:
+def test_image_without_mcp_server_is_rejected() -> None:
     """An image of 0.1 has no MCP server: the spec is refused with the field and the remedy."""
     refused = conditions(observed(spec(version="0.1.0", mcp=MCP)))["ConfigValid"]
     assert (refused["status"], refused["reason"]) == ("False", "McpNotInImage")
     assert "remove spec.mcp" in refused["message"]
 
 
-def test_a_setting_of_the_mcp_server_is_set_in_one_place() -> None:
+def test_mcp_setting_with_two_sources_is_rejected() -> None:
     """A Secret of the MCP server cannot set what a field sets; it may set what one of the servers' Secrets sets."""
     state = serving(secretRefs=[{"name": "more"}], mcp={**MCP, "secretRefs": [{"name": "own"}]})
 
@@ -172,14 +172,14 @@ def test_a_setting_of_the_mcp_server_is_set_in_one_place() -> None:
         )
         return replace(state, references=references)
 
-    taken = conditions(with_keys(own="SOMABRAIN_MCP__PORT", more="SOMABRAIN_LOG__FORMAT"))["ReferencesResolved"]
-    assert (taken["status"], taken["reason"]) == ("False", "SettingTaken")
-    assert "spec.mcp.secretRefs[0]" in taken["message"]
+    conflict = conditions(with_keys(own="SOMABRAIN_MCP__PORT", more="SOMABRAIN_LOG__FORMAT"))["ReferencesResolved"]
+    assert (conflict["status"], conflict["reason"]) == ("False", "SettingTaken")
+    assert "spec.mcp.secretRefs[0]" in conflict["message"]
     both = conditions(with_keys(own="SOMABRAIN_LOG__FORMAT", more="SOMABRAIN_LOG__FORMAT"))["ReferencesResolved"]
     assert both["status"] == "True"
 
 
-def test_a_resource_with_a_serving_mcp_server_is_ready_and_names_its_url() -> None:
+def test_ready_status_includes_mcp_endpoint() -> None:
     """With both serving it is Ready; McpAvailable and the endpoint are in the status only with spec.mcp."""
     state = serving()
     status: Any = render_status(plan(state), state.children)
@@ -192,7 +192,7 @@ def test_a_resource_with_a_serving_mcp_server_is_ready_and_names_its_url() -> No
     assert "McpAvailable" not in [each["type"] for each in plain["conditions"]]
 
 
-def test_an_mcp_server_that_cannot_start_is_named_and_takes_nothing_from_the_service() -> None:
+def test_failing_mcp_pod_is_degraded_and_service_stays_available() -> None:
     """A bad MCP pod: Available stays True, Ready and McpAvailable are False, and Degraded names pod and cause."""
     state = serving(ready=0)
     failing = pod("m0", component="mcp", ready=False, containers=[waiting("CrashLoopBackOff", name="mcp")])
@@ -208,7 +208,7 @@ def test_an_mcp_server_that_cannot_start_is_named_and_takes_nothing_from_the_ser
     assert reported["Reconciling"]["status"] == "True"
 
 
-def test_an_mcp_server_that_starts_is_progress() -> None:
+def test_starting_mcp_server_is_progressing() -> None:
     """Until its controller has observed the Deployment, the resource is Progressing and Reconciling, not Ready."""
     state = serving()
     live: Any = state.children[MCP_DEPLOYMENT]
@@ -218,7 +218,7 @@ def test_an_mcp_server_that_starts_is_progress() -> None:
     assert (reported["Reconciling"]["status"], reported["Degraded"]["status"]) == ("True", "False")
 
 
-def test_an_mcp_server_past_its_deadline_is_stalled() -> None:
+def test_mcp_server_past_progress_deadline_is_stalled() -> None:
     """A rollout of the MCP server that its controller has given up is Stalled at once."""
     state = serving(ready=0)
     live: Any = state.children[MCP_DEPLOYMENT]
@@ -229,7 +229,7 @@ def test_an_mcp_server_past_its_deadline_is_stalled() -> None:
     assert "MCP server: " in reported["Stalled"]["message"]
 
 
-def test_an_mcp_server_that_is_missing_is_not_ready() -> None:
+def test_missing_mcp_deployment_is_not_ready() -> None:
     """A missing MCP Deployment makes the resource not Ready, whatever the servers do."""
     state = serving()
     left = {identity: each for identity, each in state.children.items() if identity != MCP_DEPLOYMENT}
@@ -237,8 +237,8 @@ def test_an_mcp_server_that_is_missing_is_not_ready() -> None:
     assert (reported["McpAvailable"]["reason"], reported["Ready"]["status"]) == ("NotDeployed", "False")
 
 
-def test_a_second_budget_over_its_pods_is_named() -> None:
-    """A budget of somebody else that selects the MCP pods is reported with the field to remove."""
+def test_overlapping_budget_over_mcp_pods_is_reported() -> None:
+    """A budget of another owner that selects the MCP pods is reported with the field to remove."""
     state = serving(mcp=WITH_ALL)
     selector = {"matchLabels": {"app.kubernetes.io/component": "mcp"}}
     overlapping = replace(state, other_budgets=OtherBudgets((OtherBudget("theirs", selector),)))

@@ -45,12 +45,12 @@ def record(state: ObservedState) -> MigrationStatus:
     return migration
 
 
-def died(name: str, message: str, job_name: str) -> Any:
-    dead: Any = pod(name, component="migrate", ready=False, containers=[samples.ended(message)], job_name=job_name)
+def failed_pod(name: str, message: str, job_name: str) -> Any:
+    dead: Any = pod(name, component="migrate", ready=False, containers=[samples.terminated(message)], job_name=job_name)
     return {**dead, "status": {**dead["status"], "phase": "Failed"}}
 
 
-def test_the_first_attempt_is_recorded_with_its_job() -> None:
+def test_first_attempt_is_recorded_with_its_job() -> None:
     """The status names the Job that was started, so that a restarted operator finds it."""
     started = record(observed())
     assert (started.hash, started.attempt, started.job_name) == (
@@ -60,7 +60,7 @@ def test_the_first_attempt_is_recorded_with_its_job() -> None:
     )
 
 
-def test_a_job_at_work_is_waited_for() -> None:
+def test_running_job_blocks_deployment_and_second_job() -> None:
     """While the Job runs, the Deployment does not change and no second Job is created."""
     working = pod("m", component="migrate", job_name=JOB_NAME)
     planned = plan(observed(jobs=[job(ready=1)], pods=[working]))
@@ -68,29 +68,29 @@ def test_a_job_at_work_is_waited_for() -> None:
     assert (planned.conditions["Migrated"].reason, planned.failed, planned.requeue_after_s) == ("Running", False, None)
 
 
-def test_a_job_made_just_before_the_operator_died_is_found_again() -> None:
+def test_unrecorded_job_is_adopted_by_hash() -> None:
     """A Job that is not in the status is adopted by its hash instead of created twice."""
     assert record(observed(jobs=[job()])).attempt == 1
 
 
-def test_success_is_remembered_past_the_job() -> None:
+def test_success_stays_recorded_after_job_ttl() -> None:
     """A success stays recorded after the Job was deleted by its TTL."""
     assert kinds(observed(status=migrated()))[-1] == "Deployment"
     assert record(observed(jobs=[job(state="Complete")])).completed_at is not None
 
 
 @pytest.mark.parametrize("change", [{"replicas": 3}, {"resources": {}}, {"config": {"logLevel": "debug"}}])
-def test_what_the_schema_does_not_depend_on_migrates_nothing(change: dict[str, Any]) -> None:
+def test_unrelated_change_starts_no_migration(change: dict[str, Any]) -> None:
     """A change of replicas, resources or settings starts no migration."""
     assert "Job" not in kinds(observed(spec(**change), status=migrated()))
 
 
-def test_another_image_is_migrated_for_while_the_old_deployment_stays() -> None:
+def test_new_image_is_migrated_before_deployment_changes() -> None:
     """A new image is migrated for first; until then the Deployment is not in the plan."""
     assert kinds(observed(spec(version="0.3.0"), status=migrated()))[3:] == ["Job"]
 
 
-def test_another_owner_secret_is_migrated_with() -> None:
+def test_changed_owner_dsn_starts_migration() -> None:
     """A changed owner DSN starts a migration, as it may lead to another database."""
     desired = spec()
     database, owner = samples.resolved(desired)
@@ -98,11 +98,11 @@ def test_another_owner_secret_is_migrated_with() -> None:
     assert "Job" in kinds(state)
 
 
-def test_a_failed_job_says_its_last_words_without_the_password() -> None:
+def test_failed_job_message_is_redacted() -> None:
     """The termination message is in the status, redacted, together with the time of the next attempt."""
     message = f"could not connect with {samples.SECRETS[0]}: password hunter22 refused"
     name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
-    dead = pod("m", component="migrate", ready=False, containers=[samples.ended(message)], job_name=name)
+    dead = pod("m", component="migrate", ready=False, containers=[samples.terminated(message)], job_name=name)
     state = observed(jobs=[job(state="Failed")], pods=[dead])
     migration = record(state)
     assert migration.last_error == "could not connect with [redacted]: password [redacted] refused"
@@ -114,19 +114,19 @@ def test_a_failed_job_says_its_last_words_without_the_password() -> None:
     assert "Deployment" not in kinds(state)
 
 
-def test_the_last_words_may_come_after_the_failure() -> None:
+def test_late_pod_message_replaces_job_message() -> None:
     """The pod's message replaces the Job's, even if the pod is observed after the Job failed."""
     name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
     first = record(observed(jobs=[job(state="Failed")]))
     assert first.last_error == "Job has reached the specified backoff limit"
     status = {"migration": first.model_dump(by_alias=True, exclude_none=True)}
-    later = record(observed(jobs=[job(state="Failed")], pods=[died("m", "no such role", name)], status=status))
+    later = record(observed(jobs=[job(state="Failed")], pods=[failed_pod("m", "no such role", name)], status=status))
     assert (later.last_error, later.next_attempt_at) == ("no such role", first.next_attempt_at)
     without_pod = {"migration": later.model_dump(by_alias=True, exclude_none=True)}
     assert record(observed(jobs=[job(state="Failed")], status=without_pod)).last_error == "no such role"
 
 
-def test_a_failed_attempt_waits_for_its_time() -> None:
+def test_failed_attempt_waits_for_backoff() -> None:
     """No Job is created before the back-off is over, even when the failed one was deleted."""
     for jobs in ([job(state="Failed")], []):
         planned = plan(observed(status=failed_once(due_in_s=60), jobs=jobs))
@@ -134,19 +134,19 @@ def test_a_failed_attempt_waits_for_its_time() -> None:
         assert planned.requeue_after_s == 60
 
 
-def test_the_next_attempt_starts_when_it_is_due() -> None:
+def test_next_attempt_starts_after_backoff() -> None:
     """When the back-off is over another Job is created, and the failed one stays for its logs."""
     state = observed(status=failed_once(due_in_s=-1), jobs=[job(state="Failed")])
     assert kinds(state)[-1] == "Job"
     assert (record(state).attempt, plan(state).delete) == (2, ())
 
 
-def test_each_failure_doubles_the_wait_up_to_a_bound() -> None:
+def test_backoff_doubles_up_to_cap() -> None:
     """The back-off doubles with each failure, up to ten minutes."""
     assert [RETRY.delay_s(attempt) for attempt in (1, 2, 3, 7, 50)] == [10, 20, 40, 600, 600]
 
 
-def test_the_annotation_starts_an_attempt_at_once_and_only_once() -> None:
+def test_retry_annotation_overrides_backoff_once() -> None:
     """A new value of the annotation overrides the back-off once."""
     annotated = observed(status=failed_once(due_in_s=60), annotations={RETRY_MIGRATION: "now"})
     assert kinds(annotated)[-1] == "Job"
@@ -155,7 +155,7 @@ def test_the_annotation_starts_an_attempt_at_once_and_only_once() -> None:
     assert "Job" not in kinds(again)
 
 
-def test_a_job_deleted_under_way_counts_as_an_attempt() -> None:
+def test_deleted_running_job_counts_as_failed_attempt() -> None:
     """A Job deleted while it ran counts as a failed attempt, so deleting Jobs starts no loop."""
     lost = {"migration": {"hash": FINGERPRINT, "attempt": 1, "jobName": "quickstart-migrate-x-1"}}
     migration = record(observed(status=lost))
@@ -163,7 +163,7 @@ def test_a_job_deleted_under_way_counts_as_an_attempt() -> None:
     assert migration.next_attempt_at == timestamps.iso(NOW + timedelta(seconds=10))
 
 
-def test_a_pod_that_cannot_start_is_a_failure_with_its_field() -> None:
+def test_unpullable_image_is_stuck_and_names_field() -> None:
     """A Job whose image cannot be pulled is a failure, and the message names spec.version."""
     name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
     stuck = pod(
@@ -179,24 +179,24 @@ def test_a_pod_that_cannot_start_is_a_failure_with_its_field() -> None:
     assert "cannot be pulled (ImagePullBackOff); correct spec.version" in finding.message
 
 
-def test_a_pod_that_failed_says_why_without_the_password() -> None:
+def test_failed_pod_message_is_redacted() -> None:
     """While the Job has retries left, the status has its pod's message, redacted."""
     name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
-    dead = died("m", f"could not connect with {samples.SECRETS[0]}", name)
+    dead = failed_pod("m", f"could not connect with {samples.SECRETS[0]}", name)
     message = plan(observed(jobs=[job()], pods=[dead])).conditions["Migrated"].message
     assert message.endswith("could not connect with [redacted].")
 
 
-def test_a_pod_that_replaced_one_that_failed_is_no_failure() -> None:
+def test_replacement_pod_clears_failure() -> None:
     """A Job retries by itself: its newest pod counts."""
     name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
     working: Any = pod("n", component="migrate", ready=True, job_name=name)
     working = {**working, "metadata": {**working["metadata"], "creationTimestamp": timestamps.iso(NOW)}}
-    planned = plan(observed(jobs=[job(ready=1)], pods=[working, died("m", "no role", name)]))
+    planned = plan(observed(jobs=[job(ready=1)], pods=[working, failed_pod("m", "no role", name)]))
     assert (planned.conditions["Migrated"].reason, planned.failed) == ("Running", False)
 
 
-def test_an_attempt_the_status_does_not_know_waits_its_own_back_off() -> None:
+def test_unrecorded_attempt_has_its_own_backoff() -> None:
     """A Job created just before the operator died gets its own back-off, not that of the attempt before."""
     state = observed(status=failed_once(due_in_s=-1), jobs=[job(2)], annotations={RETRY_MIGRATION: "now"})
     working = record(state)
@@ -206,7 +206,7 @@ def test_an_attempt_the_status_does_not_know_waits_its_own_back_off() -> None:
     assert "Job" not in [manifest["kind"] for manifest in failed.apply]
 
 
-def test_a_job_that_was_refused_is_no_attempt() -> None:
+def test_rejected_job_is_not_recorded_as_attempt() -> None:
     """A Job that the API server refused is not recorded, and the recorded migration stays."""
     state = observed(spec(version="0.3.0"), status=migrated())
     refused = without_uncreated_job(plan(state), {}, "no Jobs here.")
@@ -217,26 +217,26 @@ def test_a_job_that_was_refused_is_no_attempt() -> None:
     assert without_uncreated_job(planned, created, "no Pods here.") == planned
 
 
-def test_a_disabled_migration_is_skipped_and_never_called_done() -> None:
+def test_disabled_migration_is_skipped_with_status_unknown() -> None:
     """With migrations disabled, Migrated is Unknown: the operator cannot tell whether the schema fits."""
     planned = plan(observed(spec(migration={"enabled": False})))
     assert (planned.conditions["Migrated"].status, planned.conditions["Migrated"].reason) == ("Unknown", "Skipped")
     assert (planned.apply[-1]["kind"], planned.migration) == ("Deployment", None)
 
 
-def test_jobs_nobody_waits_for_go_and_one_at_work_is_left_to_finish() -> None:
+def test_outdated_jobs_are_deleted_unless_running() -> None:
     """Outdated Jobs are deleted unless they run, as an interrupted index build would stay incomplete."""
     stale, working = job(fingerprint="a" * 16), job(fingerprint="b" * 16, ready=1)
     planned = plan(observed(status=migrated(), jobs=[stale, working]))
     assert [child.name for child in planned.delete] == ["quickstart-migrate-aaaaaaaa-1"]
 
 
-def test_a_status_somebody_scribbled_over_is_no_crash() -> None:
+def test_malformed_migration_status_is_ignored() -> None:
     """An unreadable record counts as absent: migrating again does no harm."""
     assert kinds(observed(status={"migration": {"attempt": "many"}}))[-1] == "Job"
 
 
-def test_a_paused_resource_does_not_migrate() -> None:
+def test_paused_resource_starts_no_migration() -> None:
     """A paused resource starts no migration, and Migrated has the reason Paused."""
     planned = plan(observed(spec(paused=True)))
     assert (planned.apply, planned.conditions["Migrated"].reason) == ((), "Paused")
@@ -249,7 +249,7 @@ def rendered_job(state: ObservedState) -> Any:
     return {**started, "metadata": {**started["metadata"], "creationTimestamp": created}, "status": {"ready": 0}}
 
 
-def test_a_job_whose_pod_is_refused_is_stuck_with_the_clusters_own_sentence() -> None:
+def test_rejected_job_pod_is_stuck_with_quota_message() -> None:
     """A quota that refuses the Job's pod is quoted, and Degraded follows; the Job is observed again soon."""
     state = observed(jobs=[job()], pod_refusals={JOB_NAME: QUOTA})
     planned, conditions = plan(state), samples.conditions(state)
@@ -261,13 +261,13 @@ def test_a_job_whose_pod_is_refused_is_stuck_with_the_clusters_own_sentence() ->
     assert planned.requeue_after_s == 10
 
 
-def test_a_job_without_a_pod_is_observed_again() -> None:
+def test_job_without_pod_is_requeued() -> None:
     """Nothing that is watched changes when a pod is refused, so a Job without a pod is observed every ten seconds."""
     planned = plan(observed(jobs=[job()]))
     assert (planned.conditions["Migrated"].reason, planned.requeue_after_s) == ("Running", 10)
 
 
-def test_a_job_that_never_gets_a_pod_is_stuck_even_without_an_event() -> None:
+def test_job_without_pod_is_stuck_after_a_minute() -> None:
     """After a minute without a pod the Job is stuck: events may be lost. A Job that had a pod is not."""
     late = NOW + timedelta(minutes=29)
     finding = plan(observed(jobs=[job()], now=late)).conditions["Migrated"]
@@ -276,14 +276,14 @@ def test_a_job_that_never_gets_a_pod_is_stuck_even_without_an_event() -> None:
     assert plan(observed(jobs=[had_pod], now=late)).conditions["Migrated"].reason == "Running"
 
 
-def test_a_job_that_ends_without_a_pod_says_that_it_was_refused() -> None:
+def test_last_error_of_job_without_pod_is_the_rejection() -> None:
     """The error of a Job that reached its deadline without a pod is the refusal, not the deadline."""
     refused = record(observed(jobs=[job(state="Failed")], pod_refusals={JOB_NAME: QUOTA}))
     assert refused.last_error == f"its pod could not be created: {QUOTA}"
 
 
-def test_a_job_whose_pod_failed_is_not_said_to_have_been_refused() -> None:
-    """The error of a Job whose pod ran is not an old refusal, even if the pod and its message are gone."""
+def test_last_error_of_job_with_pod_is_not_an_old_rejection() -> None:
+    """The error of a Job whose pod ran is not an old refusal, even if the pod and its message no longer exist."""
     finished: Any = job(state="Failed")
     ran = {**finished, "status": {**finished["status"], "failed": 1}}
     failed = record(observed(jobs=[ran], pod_refusals={JOB_NAME: QUOTA}))
@@ -292,7 +292,7 @@ def test_a_job_whose_pod_failed_is_not_said_to_have_been_refused() -> None:
 
 @pytest.mark.parametrize("owners", [[], [{"uid": "another", "controller": True}]])
 @pytest.mark.parametrize("state", [None, "Complete", "Failed"])
-def test_a_job_that_an_earlier_resource_left_is_no_migration_of_this_one(state: str | None, owners: list[Any]) -> None:
+def test_orphaned_job_of_earlier_resource_is_not_adopted(state: str | None, owners: list[Any]) -> None:
     """The migration runs once more, under a name that is free, though with Vault an orphaned Job has the same hash."""
     left: list[Any] = [job(1, state=state), job(2, state=state)]
     for each in left:
@@ -307,7 +307,7 @@ def test_a_job_that_an_earlier_resource_left_is_no_migration_of_this_one(state: 
     assert record(observed(jobs=[*left, job(3)])).attempt == 3
 
 
-def test_a_stuck_job_is_replaced_once_the_spec_can_help() -> None:
+def test_stuck_job_is_replaced_after_resources_change() -> None:
     """Resources that a quota requires reach a Job that is already stuck: it is deleted and started again."""
     stuck = rendered_job(observed())
     unchanged = observed(jobs=[stuck], pod_refusals={JOB_NAME: QUOTA})
@@ -322,14 +322,14 @@ def test_a_stuck_job_is_replaced_once_the_spec_can_help() -> None:
     assert plan(observed(paused, jobs=[stuck], pod_refusals={JOB_NAME: QUOTA})).conditions["Migrated"].reason == "Stuck"
 
 
-def test_a_running_job_is_not_replaced_by_an_edit() -> None:
+def test_running_job_is_not_replaced_after_resources_change() -> None:
     """A change of resources leaves a Job alone that is not stuck."""
     limited = spec(migration={**samples.MINIMAL["migration"], "resources": {"limits": {"cpu": "1"}}})
     state = observed(limited, jobs=[rendered_job(observed())])
     assert (plan(state).conditions["Migrated"].reason, "Job" in kinds(state)) == ("Running", False)
 
 
-def test_a_stuck_job_is_replaced_when_a_retry_is_requested() -> None:
+def test_retry_annotation_replaces_stuck_job() -> None:
     """The annotation that requests a retry also replaces a stuck Job, once."""
     stuck = rendered_job(observed())
     recorded = {"migration": {"hash": FINGERPRINT, "attempt": 1, "jobName": JOB_NAME}}

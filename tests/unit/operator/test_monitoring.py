@@ -1,4 +1,4 @@
-"""Rules and dashboard use metrics that exist, and are created only where the cluster knows their kinds."""
+"""Rules and dashboard use metrics that exist, and are created only where the cluster has their kinds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXPOSED = {
 """Every name that the service exposes, or will once it has counted."""
 
 
-def watched(**fields: Any) -> ObservedState:
+def monitored(**fields: Any) -> ObservedState:
     return observed(spec(monitoring=EVERYTHING), status=migrated(), **fields)
 
 
@@ -35,23 +35,23 @@ def applied(state: ObservedState) -> dict[ChildId, Any]:
 
 def expressions() -> list[str]:
     """Return every expression of rules and dashboard."""
-    manifests = applied(watched())
+    manifests = applied(monitored())
     rules = [rule["expr"] for group in manifests[RULES]["spec"]["groups"] for rule in group["rules"]]
     (board,) = (json.loads(text) for text in manifests[DASHBOARD]["data"].values())
     return rules + [target["expr"] for panel in board["panels"] for target in panel["targets"]]
 
 
 @pytest.mark.parametrize("expression", expressions())
-def test_every_metric_named_is_exposed(expression: str) -> None:
+def test_every_referenced_metric_is_exposed(expression: str) -> None:
     """Each metric in a rule or panel is exposed: a rule over an unknown metric would never fire."""
     names = set(re.findall(r"\b(?:grpc|somabrain|process)_[a-z_]+(?=\{)", expression))
     assert names
     assert names <= EXPOSED
 
 
-def test_the_monitor_selects_the_service_that_has_an_endpoint_a_pod() -> None:
+def test_service_monitor_selects_headless_service() -> None:
     """The ServiceMonitor selects the headless Service, so that each pod is scraped under its own name."""
-    objects = applied(watched())
+    objects = applied(monitored())
     selector = objects[MONITOR]["spec"]["selector"]["matchLabels"]
     chosen = [
         each["metadata"]["name"]
@@ -63,9 +63,9 @@ def test_the_monitor_selects_the_service_that_has_an_endpoint_a_pod() -> None:
     assert {each["port"] for each in objects[MONITOR]["spec"]["endpoints"]} <= ports
 
 
-def test_a_missing_kind_keeps_nothing_else_from_being_done() -> None:
-    """Other objects are applied when a kind is missing, and the status names what waits for it."""
-    state = watched(missing_kinds=MISSING)
+def test_missing_kind_does_not_block_other_objects() -> None:
+    """Other objects are applied when a kind is missing, and the status names the objects that wait for it."""
+    state = monitored(missing_kinds=MISSING)
     assert {MONITOR, RULES} & set(applied(state)) == set()
     assert DASHBOARD in applied(state)
     message = conditions(state)["ConfigValid"]["message"]
@@ -73,23 +73,23 @@ def test_a_missing_kind_keeps_nothing_else_from_being_done() -> None:
     assert conditions(observed(missing_kinds=MISSING))["ConfigValid"]["message"] == "The spec is valid."
 
 
-def test_a_kind_that_went_away_is_not_kept() -> None:
+def test_removed_kind_is_not_applied_during_migration() -> None:
     """During a migration no object is applied whose kind the API server no longer has."""
-    before = settled(watched())
+    before = settled(monitored())
     desired = spec(version="0.3.0", monitoring=EVERYTHING)
     migrating = observed(desired, status=migrated(), children=list(before.children.values()), missing_kinds=MISSING)
     assert {MONITOR, RULES} & set(applied(migrating)) == set()
     assert ChildId("Deployment", "quickstart-server") in applied(migrating)
 
 
-def test_what_is_not_asked_for_any_more_goes() -> None:
+def test_monitoring_objects_are_pruned_when_not_requested() -> None:
     """ServiceMonitor, rules and dashboard are deleted once the spec does not request them."""
-    before = settled(watched())
+    before = settled(monitored())
     plain = observed(spec(), status=migrated(), children=list(before.children.values()))
     assert set(plan(plain).delete) == {MONITOR, RULES, DASHBOARD}
 
 
-def test_labels_of_the_spec_do_not_replace_our_own() -> None:
+def test_spec_labels_do_not_override_managed_labels() -> None:
     """Labels of the spec cannot override the labels by which children are selected."""
     labels = {"app.kubernetes.io/managed-by": "me", "release": "prometheus"}
     objects = applied(observed(spec(monitoring={"serviceMonitor": {"labels": labels}}), status=migrated()))

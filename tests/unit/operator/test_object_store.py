@@ -43,7 +43,7 @@ def cached_spec(cache: ObjectStore) -> Any:
     return live and live["spec"]
 
 
-def test_a_newer_version_is_kept_and_is_news() -> None:
+def test_newer_version_is_stored_and_enqueues_owner() -> None:
     """A newer version is stored and enqueues its owner; the same version again does not."""
     cache = ObjectStore()
     assert enqueued(cache, "Deployment", "ADDED", child(5, replicas=1)) == (KEY,)
@@ -52,7 +52,7 @@ def test_a_newer_version_is_kept_and_is_news() -> None:
     assert cached_spec(cache) == {"replicas": 2}
 
 
-def test_an_event_older_than_our_write_changes_nothing_and_is_looked_at() -> None:
+def test_event_older_than_write_enqueues_without_replacing() -> None:
     """An event older than our write does not replace it, but enqueues its owner: the edit was not reconciled yet."""
     cache = ObjectStore()
     enqueued(cache, "Deployment", "ADDED", child(5))
@@ -61,7 +61,7 @@ def test_an_event_older_than_our_write_changes_nothing_and_is_looked_at() -> Non
     assert cached_spec(cache) == {"replicas": 3}
 
 
-def test_our_own_write_is_an_echo_whichever_comes_first() -> None:
+def test_event_of_own_write_is_not_relevant() -> None:
     """The event of our own write is recognised, even when it comes before the write's response."""
     cache, relevant = ObjectStore(), list[Callable[[], bool]]()
     cache.on_watch_event("Deployment", "ADDED", child(7), lambda _key, still_relevant: relevant.append(still_relevant))
@@ -74,7 +74,7 @@ def test_our_own_write_is_an_echo_whichever_comes_first() -> None:
     assert relevant[1]()
 
 
-def test_what_is_deleted_is_gone_unless_it_was_made_again() -> None:
+def test_delete_event_does_not_remove_recreated_object() -> None:
     """A deletion removes an object, but not one of the same name that was created later."""
     cache = ObjectStore()
     enqueued(cache, "Deployment", "ADDED", child(5))
@@ -85,7 +85,7 @@ def test_what_is_deleted_is_gone_unless_it_was_made_again() -> None:
     assert cached_spec(cache) == {}
 
 
-def test_a_write_answered_after_the_deletion_brings_nothing_back() -> None:
+def test_late_write_response_does_not_restore_deleted_object() -> None:
     """An object that was deleted between our write and its response stays deleted; one created later is stored."""
     cache = ObjectStore()
     enqueued(cache, "Deployment", "ADDED", child(5))
@@ -96,7 +96,7 @@ def test_a_write_answered_after_the_deletion_brings_nothing_back() -> None:
     assert cached_spec(cache) == {}
 
 
-def test_an_owner_edited_away_concerns_both() -> None:
+def test_owner_change_enqueues_both_owners() -> None:
     """A changed owner enqueues the former owner and the new one."""
     cache = ObjectStore()
     enqueued(cache, "Deployment", "ADDED", child(5))
@@ -106,7 +106,7 @@ def test_an_owner_edited_away_concerns_both() -> None:
     assert cache.list_for(KEY, "Deployment") == ()
 
 
-def test_what_our_listing_does_not_name_is_gone() -> None:
+def test_resync_removes_unlisted_objects() -> None:
     """An object that is absent from a list was deleted while no watch ran, and is removed."""
     cache = ObjectStore()
     enqueued(cache, "Deployment", "ADDED", child(5))
@@ -119,7 +119,7 @@ def test_what_our_listing_does_not_name_is_gone() -> None:
     ]
 
 
-def test_a_listing_takes_nothing_back_that_was_told_meanwhile() -> None:
+def test_resync_retains_events_received_meanwhile() -> None:
     """A list does not undo events that arrived while it was read."""
     cache = ObjectStore()
     enqueued(cache, "Deployment", "ADDED", child(5, "left"))
@@ -132,7 +132,7 @@ def test_a_listing_takes_nothing_back_that_was_told_meanwhile() -> None:
     assert cache.get("Deployment", "demo", "left") is None
 
 
-def test_what_kopf_lists_is_noted() -> None:
+def test_time_of_last_list_is_recorded() -> None:
     """The time of kopf's last list is recorded, as the store must be resynced after it."""
     clock = Clock()
     cache = ObjectStore(clock)
@@ -143,7 +143,7 @@ def test_what_kopf_lists_is_noted() -> None:
     assert cache.listed_at_s == clock.now
 
 
-def test_a_pod_belongs_to_whom_its_label_names_and_is_kept_without_what_nobody_reads() -> None:
+def test_pod_is_assigned_by_label_and_stored_without_unused_fields() -> None:
     """A pod is assigned by its label, as its owner is a ReplicaSet, and stored without unused fields."""
     cache = ObjectStore()
     labels = {"app.kubernetes.io/instance": "quickstart"}
@@ -163,8 +163,8 @@ def test_a_pod_belongs_to_whom_its_label_names_and_is_kept_without_what_nobody_r
     assert stored["metadata"] == {key: value for key, value in pod["metadata"].items() if key != "managedFields"}
 
 
-def test_the_brains_are_known_by_their_own_events() -> None:
-    """A SomaBrain is known once its own event came; a child alone does not create one."""
+def test_brain_keys_come_from_their_own_events() -> None:
+    """A SomaBrain has a key once its own event arrived; a child alone does not create one."""
     cache = ObjectStore()
     enqueued(cache, "Deployment", "ADDED", child(5))
     assert cache.brain_keys() == ()

@@ -1,4 +1,4 @@
-"""Events explain what no status shows: the latest of them decides, and a reconcile does without them."""
+"""Events explain what no status shows: the latest one decides, and a reconcile works without them."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from tests.unit.operator.samples import KEY, MINIMAL, UID, job, pod
 QUOTA = 'pods "m" is forbidden: exceeded quota: small'
 
 
-def refused(second: int, message: str = QUOTA) -> dict[str, Any]:
-    return {"reason": "FailedCreate", "message": f"Error creating: {message}", "lastTimestamp": time(second)}
+def failed_create(second: int, message: str = QUOTA) -> dict[str, Any]:
+    return {"reason": "FailedCreate", "message": f"Error creating: {message}", "lastTimestamp": timestamp(second)}
 
 
-def created(second: int) -> dict[str, Any]:
-    return {"reason": "SuccessfulCreate", "message": "Created pod: m", "lastTimestamp": time(second)}
+def successful_create(second: int) -> dict[str, Any]:
+    return {"reason": "SuccessfulCreate", "message": "Created pod: m", "lastTimestamp": timestamp(second)}
 
 
-def time(second: int) -> str:
+def timestamp(second: int) -> str:
     return f"2026-01-02T03:04:{second:02}Z"
 
 
@@ -42,21 +42,27 @@ def time(second: int) -> str:
     ("events", "expected"),
     [
         ([], ""),
-        ([refused(1, "old"), refused(2)], QUOTA),
-        ([refused(1), created(2)], ""),
-        ([created(2), refused(1)], ""),
-        ([created(1), refused(2)], QUOTA),
-        ([created(1), refused(1)], ""),
-        ([refused(1), created(1)], ""),
-        ([refused(1), {"reason": "SuccessfulDelete", "message": "Deleted pod: m", "lastTimestamp": time(2)}], QUOTA),
-        ([refused(1) | {"source": {"component": "job-controller"}}], QUOTA),
-        ([refused(1) | {"source": {"component": "somebody"}}], ""),
-        ([refused(1) | {"reportingComponent": "somebody"}], ""),
-        ([refused(1), created(2) | {"reportingComponent": "somebody"}], QUOTA),
-        ([{"reason": "DeadlineExceeded", "message": "too long", "lastTimestamp": time(2)}], ""),
+        ([failed_create(1, "old"), failed_create(2)], QUOTA),
+        ([failed_create(1), successful_create(2)], ""),
+        ([successful_create(2), failed_create(1)], ""),
+        ([successful_create(1), failed_create(2)], QUOTA),
+        ([successful_create(1), failed_create(1)], ""),
+        ([failed_create(1), successful_create(1)], ""),
+        (
+            [
+                failed_create(1),
+                {"reason": "SuccessfulDelete", "message": "Deleted pod: m", "lastTimestamp": timestamp(2)},
+            ],
+            QUOTA,
+        ),
+        ([failed_create(1) | {"source": {"component": "job-controller"}}], QUOTA),
+        ([failed_create(1) | {"source": {"component": "somebody"}}], ""),
+        ([failed_create(1) | {"reportingComponent": "somebody"}], ""),
+        ([failed_create(1), successful_create(2) | {"reportingComponent": "somebody"}], QUOTA),
+        ([{"reason": "DeadlineExceeded", "message": "too long", "lastTimestamp": timestamp(2)}], ""),
     ],
 )
-def test_a_refusal_counts_until_a_pod_is_created(events: list[dict[str, Any]], expected: str) -> None:
+def test_failed_create_event_counts_until_pod_is_created(events: list[dict[str, Any]], expected: str) -> None:
     """The latest event of a creation decides, whether or not the created pod still exists; a creation wins a tie.
 
     Events that name another origin than the Job controller do not count.
@@ -65,7 +71,7 @@ def test_a_refusal_counts_until_a_pod_is_created(events: list[dict[str, Any]], e
 
 
 @pytest.mark.parametrize("field", ["active", "terminating"])
-def test_a_job_with_a_pod_by_its_own_status_waits_for_none(field: str) -> None:
+def test_job_whose_status_counts_a_pod_does_not_wait_for_one(field: str) -> None:
     """A Job whose status counts a pod is not refused one, even while that pod is deleted and so not listed."""
     assert waits_for_pod({**job(), "status": {"failed": 1}}, [])
     assert not waits_for_pod({**job(), "status": {field: 1}}, [])
@@ -90,7 +96,7 @@ class ClusterStub(Cluster):
 
 
 class SilentProbe(ReadinessProbe):
-    """Pods that do not say why they are not ready."""
+    """A probe of pods that report no reason for not being ready."""
 
     def __init__(self) -> None:
         pass
@@ -116,18 +122,18 @@ async def observed_with(cluster: Cluster) -> ObservedState:
     return state
 
 
-async def test_an_unready_pod_and_a_refused_one_are_explained_by_events() -> None:
+async def test_events_explain_unready_and_rejected_pods() -> None:
     """The kubelet's event explains a pod without a report, and the Job controller's a Job without a pod."""
-    unhealthy = {"reason": "Unhealthy", "message": "Readiness probe failed", "lastTimestamp": time(1)}
-    state = await observed_with(ClusterStub((refused(1), unhealthy)))
+    unhealthy = {"reason": "Unhealthy", "message": "Readiness probe failed", "lastTimestamp": timestamp(1)}
+    state = await observed_with(ClusterStub((failed_create(1), unhealthy)))
     assert state.reports == {"s": "Readiness probe failed"}
     assert list(state.pod_refusals.values()) == [QUOTA]
-    assert (await observed_with(ClusterStub((refused(1), created(2))))).pod_refusals == {}
+    assert (await observed_with(ClusterStub((failed_create(1), successful_create(2))))).pod_refusals == {}
 
 
 @pytest.mark.parametrize("error", [Unavailable("away."), PermissionDenied("no."), ResourceExhausted("slower.")])
-async def test_events_that_cannot_be_read_stop_no_reconcile(error: SomaBrainError) -> None:
-    """Without events the state is observed all the same, without their messages, and the log says why."""
+async def test_unreadable_events_do_not_fail_observe(error: SomaBrainError) -> None:
+    """Without events the state is still observed, without their messages, and the log has the error."""
     with capture_logs() as logged:
         state = await observed_with(ClusterStub(error=error))
     assert (state.reports, state.pod_refusals, len(state.jobs)) == ({}, {}, 1)
@@ -135,7 +141,7 @@ async def test_events_that_cannot_be_read_stop_no_reconcile(error: SomaBrainErro
 
 
 class BudgetCluster(ClusterStub):
-    """A cluster with a budget of somebody else and one of the operator in each namespace, which counts its lists."""
+    """A cluster with a foreign budget and one of the operator in each namespace, which counts its list calls."""
 
     lists = 0
 
@@ -150,8 +156,8 @@ class BudgetCluster(ClusterStub):
         return ({"metadata": {"name": f"of-{namespace}"}, "spec": {"selector": {}}}, ours)
 
 
-async def test_budgets_of_a_namespace_are_listed_once_for_all_that_ask() -> None:
-    """However many SomaBrains a namespace has, its budgets are listed once an interval, and without the operator's."""
+async def test_budgets_are_listed_once_per_namespace_and_interval() -> None:
+    """The budgets of a namespace are listed once per interval for all its SomaBrains, without the operator's own."""
     cluster = BudgetCluster()
     lister = BudgetLister(cluster, 3600)
     listed = await asyncio.gather(*(lister.list(namespace) for namespace in ("a", "b") * 50))
@@ -162,7 +168,7 @@ async def test_budgets_of_a_namespace_are_listed_once_for_all_that_ask() -> None
     assert cluster.lists == 4
 
 
-async def test_budgets_that_cannot_be_listed_stop_no_reconcile() -> None:
+async def test_unlistable_budgets_do_not_fail_observe() -> None:
     """A refused list is logged and returned as the reason why the budgets are unknown."""
     with capture_logs() as logged:
         assert await BudgetLister(BudgetCluster(error=PermissionDenied("no.")), 60).list("a") == OtherBudgets((), "no.")

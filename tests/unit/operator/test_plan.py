@@ -32,7 +32,7 @@ def applied(state: ObservedState) -> list[str]:
     return ["/".join(child_id(manifest)) for manifest in plan(state).apply]
 
 
-def test_the_steps_run_in_the_order_that_makes_them_safe() -> None:
+def test_steps_run_in_safe_order() -> None:
     """References come before pods, the migration before the Deployment, and pruning last."""
     assert [step.__name__ for step in STEPS] == [
         "pause",
@@ -51,19 +51,19 @@ def test_the_steps_run_in_the_order_that_makes_them_safe() -> None:
     ]
 
 
-def test_a_migrated_resource_gets_all_its_children() -> None:
+def test_migrated_resource_gets_all_children() -> None:
     """All children are applied, the Deployment last."""
     assert applied(observed(status=migrated())) == EVERYTHING
 
 
-def test_a_resource_not_yet_migrated_gets_its_job_and_no_deployment() -> None:
+def test_unmigrated_resource_gets_job_without_deployment() -> None:
     """The Deployment waits for the migration."""
     job = f"Job/quickstart-migrate-{samples.FINGERPRINT[:8]}-1"
     assert applied(observed()) == [*EVERYTHING[1:4], job]
 
 
-def test_a_missing_secret_is_named_with_its_field_and_the_remedy() -> None:
-    """With a missing Secret nothing is applied, and the message says what to create and where."""
+def test_missing_secret_message_names_field_and_remedy() -> None:
+    """With a missing Secret nothing is applied, and the message names the object to create and its namespace."""
     desired = spec()
     state = observed(
         desired, references=tuple(ResolvedReference(each, exists=False) for each in references_of(desired))
@@ -79,7 +79,7 @@ def test_a_missing_secret_is_named_with_its_field_and_the_remedy() -> None:
     assert "spec.migration.database.secretRef.name" in finding.message
 
 
-def test_a_secret_that_may_not_be_read_is_not_called_missing() -> None:
+def test_forbidden_secret_is_not_reported_missing() -> None:
     """A Secret that may not be read is reported as such in the status, not as missing."""
     desired = spec()
     database, migration = samples.resolved(desired)
@@ -95,7 +95,7 @@ def test_a_secret_that_may_not_be_read_is_not_called_missing() -> None:
     )
 
 
-def test_a_secret_that_lacks_a_key_names_the_key() -> None:
+def test_missing_secret_key_is_named() -> None:
     """A missing key of a Secret is named."""
     desired = spec()
     database, migration = samples.resolved(desired)
@@ -107,7 +107,7 @@ def test_a_secret_that_lacks_a_key_names_the_key() -> None:
     )
 
 
-def test_a_policy_without_rego_is_named() -> None:
+def test_policy_without_rego_is_reported() -> None:
     """A referenced ConfigMap needs a key that OPA loads."""
     desired = spec(opa={"policy": {"configMapRef": {"name": "mine"}}})
     *secrets, policy = samples.resolved(desired)
@@ -117,7 +117,7 @@ def test_a_policy_without_rego_is_named() -> None:
     )
 
 
-def test_a_request_above_its_limit_is_refused_with_both_fields() -> None:
+def test_request_above_limit_is_rejected_with_both_fields() -> None:
     """The schema cannot compare quantities; the plan does."""
     state = observed(spec(resources={"requests": {"memory": "2Gi"}, "limits": {"memory": "1024Mi"}}))
     finding = plan(state).conditions["ConfigValid"]
@@ -128,7 +128,7 @@ def test_a_request_above_its_limit_is_refused_with_both_fields() -> None:
     assert plan(state).apply == ()
 
 
-def test_a_spec_that_the_model_refuses_is_a_finding_and_no_crash() -> None:
+def test_invalid_spec_is_reported_in_config_valid() -> None:
     """An invalid stored spec still gets a status."""
     state = observed()
     broken = replace(state, brain=replace(state.brain, spec=None, problem="spec.replicas: too many; correct it."))
@@ -136,7 +136,7 @@ def test_a_spec_that_the_model_refuses_is_a_finding_and_no_crash() -> None:
     assert (planned.conditions["ConfigValid"].message, planned.apply) == ("spec.replicas: too many; correct it.", ())
 
 
-def test_a_paused_resource_is_looked_at_and_never_written() -> None:
+def test_paused_resource_is_observed_but_not_changed() -> None:
     """A paused resource has all its conditions, and nothing is applied or deleted."""
     planned = plan(observed(spec(paused=True), status=migrated()))
     assert (planned.apply, planned.delete) == ((), ())
@@ -144,7 +144,7 @@ def test_a_paused_resource_is_looked_at_and_never_written() -> None:
     assert planned.conditions["ReferencesResolved"].status == "True"
 
 
-def test_requests_above_their_limits_are_named_for_every_container() -> None:
+def test_request_above_limit_is_reported_for_every_container() -> None:
     """Migration and Vault's agent are checked as the servers are."""
     excessive = {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}
     desired = spec(migration={**samples.MINIMAL["migration"], "resources": excessive})
@@ -152,7 +152,7 @@ def test_requests_above_their_limits_are_named_for_every_container() -> None:
     assert message.startswith("spec.migration.resources.requests.cpu (2) is more than")
 
 
-def test_a_child_of_somebody_else_is_not_taken_over() -> None:
+def test_child_of_other_owner_is_not_adopted() -> None:
     """A Service of the same name with another owner is left as it is, and the message names it."""
     theirs: Manifest = {"kind": "Service", "metadata": {"name": "quickstart-grpc", "namespace": "demo"}}
     planned = plan(observed(status=migrated(), children=[theirs]))
@@ -163,7 +163,7 @@ def test_a_child_of_somebody_else_is_not_taken_over() -> None:
     assert "quickstart-grpc" not in {child_id(each).name for each in planned.apply}
 
 
-def test_children_of_an_earlier_resource_of_the_name_are_waited_for() -> None:
+def test_plan_waits_for_deletion_of_earlier_children() -> None:
     """A resource that was created again waits for the garbage collector to delete the former children."""
     before = settled(observed(status=migrated()))
     again = replace(before, brain=replace(before.brain, uid="another", status={}))
@@ -177,7 +177,7 @@ def test_children_of_an_earlier_resource_of_the_name_are_waited_for() -> None:
 
 
 def orphaned(state: ObservedState) -> ObservedState:
-    """Return the same children as `kubectl delete --cascade=orphan` leaves them, and the resource made again."""
+    """Return the same children as `kubectl delete --cascade=orphan` leaves them, and the resource created again."""
     children: dict[Any, Any] = {**state.children}
     for identity, live in children.items():
         metadata = {name: value for name, value in live["metadata"].items() if name != "ownerReferences"}
@@ -185,7 +185,7 @@ def orphaned(state: ObservedState) -> ObservedState:
     return replace(state, children=children, brain=replace(state.brain, uid="another"))
 
 
-def test_orphans_of_an_earlier_resource_are_adopted() -> None:
+def test_orphaned_children_are_adopted() -> None:
     """Children without an owner that have our labels and our hash are applied with the new resource as their owner."""
     before = settled(observed(status=migrated()))
     again = orphaned(before)
@@ -199,7 +199,7 @@ def test_orphans_of_an_earlier_resource_are_adopted() -> None:
     assert deployment["spec"] == former["spec"]
 
 
-def test_orphans_serve_and_stay_as_they_are_while_the_migration_runs() -> None:
+def test_orphaned_children_are_unchanged_during_migration() -> None:
     """While the new resource migrates, what serves is neither adopted nor deleted, and it counts as available."""
     before = settled(observed(status=migrated()))
     again = orphaned(before)
@@ -211,7 +211,7 @@ def test_orphans_serve_and_stay_as_they_are_while_the_migration_runs() -> None:
     assert samples.conditions(migrating)["Available"]["status"] == "True"
 
 
-def test_an_orphan_that_the_spec_no_longer_has_is_pruned() -> None:
+def test_orphaned_child_absent_from_spec_is_pruned() -> None:
     """An orphaned child is deleted if the new resource does not have it: an old autoscaler would go on scaling."""
     scaled = settled(observed(spec(resources={"requests": {"cpu": "1"}}, autoscaling={"max": 3}), status=migrated()))
     again = orphaned(scaled)
@@ -228,7 +228,7 @@ def test_an_orphan_that_the_spec_no_longer_has_is_pruned() -> None:
         {"ownerReferences": [{"uid": "x", "kind": "Other", "controller": True}]},
     ],
 )
-def test_an_object_without_our_marks_is_no_orphan(change: dict[str, Any]) -> None:
+def test_object_without_own_labels_and_hash_is_not_adopted(change: dict[str, Any]) -> None:
     """An object without our labels or our hash, or with another controller, is not adopted."""
     again = orphaned(settled(observed(status=migrated())))
     identity = ChildId("Service", "quickstart-grpc")
@@ -238,7 +238,7 @@ def test_an_object_without_our_marks_is_no_orphan(change: dict[str, Any]) -> Non
     assert planned.conditions["Degraded"].reason == "NameTaken"
 
 
-def test_a_record_of_somebody_else_is_not_overwritten() -> None:
+def test_last_applied_of_other_owner_is_not_overwritten() -> None:
     """A ConfigMap of another owner under the name of the record is left as it is, and the message names it."""
     theirs: Manifest = {"kind": "ConfigMap", "metadata": {"name": "quickstart-applied", "namespace": "demo"}}
     planned = plan(observed(status=migrated(), children=[theirs]))
@@ -247,8 +247,8 @@ def test_a_record_of_somebody_else_is_not_overwritten() -> None:
     assert "quickstart-server" in {child_id(each).name for each in planned.apply}
 
 
-def test_the_default_policy_is_pruned_once_another_is_in_force() -> None:
-    """An unused child is pruned, but not before the pods that used it are gone."""
+def test_default_policy_is_pruned_after_rollout_of_custom_policy() -> None:
+    """An unused child is pruned, but not before the pods that used it are replaced."""
     before = settled(observed(status=migrated()))
     desired = spec(opa={"policy": {"configMapRef": {"name": "mine"}}})
     changed = replace(before, brain=replace(before.brain, spec=desired), references=samples.resolved(desired))
@@ -258,7 +258,7 @@ def test_the_default_policy_is_pruned_once_another_is_in_force() -> None:
     assert [each.name for each in plan(replace(after, children=left)).delete] == ["quickstart-policy"]
 
 
-def test_objects_of_others_are_never_pruned() -> None:
+def test_objects_of_other_owners_are_never_pruned() -> None:
     """Only objects that this resource owns are deleted."""
     desired = spec(opa={"policy": {"configMapRef": {"name": "mine"}}})
     state = settled(observed(desired, status=migrated()))
@@ -275,13 +275,13 @@ def test_objects_of_others_are_never_pruned() -> None:
         ({"migration": {"database": {"secretRef": {"name": "somabrain-migration"}}, "backoffLimit": 5}}, False),
     ],
 )
-def test_only_what_pods_read_at_their_start_rolls_them(change: dict[str, object], rolls: bool) -> None:
+def test_config_hash_changes_only_with_startup_settings(change: dict[str, object], rolls: bool) -> None:
     """The config hash depends on settings, policy and used keys of Secrets only."""
     first, second = (plan(observed(desired, status=migrated())).config_hash for desired in (spec(), spec(**change)))
     assert (first != second) is rolls
 
 
-def test_a_used_key_rolls_the_pods_and_the_owner_secret_does_not() -> None:
+def test_config_hash_depends_on_app_dsn_but_not_owner_dsn() -> None:
     """A changed app-dsn rolls the pods, which read it at their start; a changed owner-dsn does not."""
     desired = spec()
     database, migration = samples.resolved(desired)
@@ -292,14 +292,14 @@ def test_a_used_key_rolls_the_pods_and_the_owner_secret_does_not() -> None:
     assert plan(observed(desired, references=(database, owner), status=migrated())).config_hash == plain
 
 
-def test_a_new_default_policy_rolls_the_pods() -> None:
+def test_new_default_policy_changes_config_hash() -> None:
     """A new default policy rolls the pods, as OPA reads it only at its start."""
     newer = replace(samples.RELEASE, policy="package sb.policy\n")
     state = observed(status=migrated())
     assert make_plan(state, newer).config_hash != plan(state).config_hash
 
 
-def whole(desired: SomaBrainSpec, *keys: str) -> ObservedState:
+def with_settings_keys(desired: SomaBrainSpec, *keys: str) -> ObservedState:
     """Return the resource with Secrets and ConfigMaps of settings that have these keys."""
     digests = dict.fromkeys(keys, "x")
     references = samples.resolved(desired)
@@ -319,33 +319,36 @@ def whole(desired: SomaBrainSpec, *keys: str) -> ObservedState:
         ("SOMABRAIN_OWNER_DSN", "by spec.migration.database.secretRef"),
     ],
 )
-def test_a_setting_is_set_in_one_place(key: str, setter: str) -> None:
+def test_setting_with_two_sources_is_rejected(key: str, setter: str) -> None:
     """A setting may not be set twice: one of the two would have no effect."""
-    finding = plan(whole(spec(secretRefs=[{"name": "more"}]), key)).conditions["ReferencesResolved"]
+    finding = plan(with_settings_keys(spec(secretRefs=[{"name": "more"}]), key)).conditions["ReferencesResolved"]
     message = f"Secret more, named by spec.secretRefs[0].name, has the key {key}, which is set {setter}; "
     assert (finding.reason, finding.message) == ("SettingTaken", message + "remove it there or here.")
 
 
-def test_two_sources_of_settings_do_not_hide_each_other() -> None:
+def test_same_key_in_two_references_is_rejected() -> None:
     """Two sources may not have the same key, even one that is not a setting: both would be one file."""
     desired = spec(secretRefs=[{"name": "a"}], configMapRefs=[{"name": "b"}])
-    finding = plan(whole(desired, "ca.crt")).conditions["ReferencesResolved"]
+    finding = plan(with_settings_keys(desired, "ca.crt")).conditions["ReferencesResolved"]
     assert "ConfigMap b, named by spec.configMapRefs[0].name, has the key ca.crt" in finding.message
-    assert plan(whole(spec(secretRefs=[{"name": "a"}]), "ca.crt")).conditions["ReferencesResolved"].status == "True"
+    assert (
+        plan(with_settings_keys(spec(secretRefs=[{"name": "a"}]), "ca.crt")).conditions["ReferencesResolved"].status
+        == "True"
+    )
 
 
-def test_settings_from_vault_count_too() -> None:
+def test_vault_setting_conflicts_with_secret_key() -> None:
     """A file that Vault's agent writes counts as a setting like any other."""
     secrets = [{"path": "secret/data/x", "key": "k", "file": "SOMABRAIN_LOG__FORMAT"}]
     vault = {"address": "https://vault", "role": "r", "secrets": secrets}
-    finding = plan(whole(spec(secretRefs=[{"name": "a"}], vault=vault), "SOMABRAIN_LOG__FORMAT"))
+    finding = plan(with_settings_keys(spec(secretRefs=[{"name": "a"}], vault=vault), "SOMABRAIN_LOG__FORMAT"))
     assert "which is set by spec.vault.secrets" in finding.conditions["ReferencesResolved"].message
 
 
-def test_an_empty_secret_of_settings_is_no_lack() -> None:
+def test_empty_settings_secret_is_accepted() -> None:
     """A Secret of settings must exist, and may be empty."""
     desired = spec(secretRefs=[{"name": "a"}])
-    assert plan(whole(desired)).conditions["ReferencesResolved"].status == "True"
+    assert plan(with_settings_keys(desired)).conditions["ReferencesResolved"].status == "True"
     missing = tuple(
         replace(each, exists=False, digests={}) if each.reference.all_keys else each
         for each in samples.resolved(desired)
@@ -354,7 +357,7 @@ def test_an_empty_secret_of_settings_is_no_lack() -> None:
     assert "is not in namespace demo; create it with the settings, or correct the name." in message
 
 
-def test_another_version_of_vault_s_secrets_rolls_the_pods_and_migrates_again() -> None:
+def test_vault_version_change_rolls_pods_and_migrates() -> None:
     """Another version of Vault's secrets rolls the pods and migrates: the owner's DSN may have changed."""
     vault = {
         "address": "https://vault",
@@ -367,7 +370,7 @@ def test_another_version_of_vault_s_secrets_rolls_the_pods_and_migrates_again() 
     assert before.migration != after.migration
 
 
-def test_a_certificate_rolls_nothing() -> None:
+def test_renewed_certificate_does_not_change_config_hash() -> None:
     """A renewed certificate rolls no pods, as servers reload it; a missing one is reported."""
     desired = spec(grpc={"tls": {"secretRef": {"name": "certificate"}}})
     references = samples.resolved(desired)
@@ -392,6 +395,6 @@ def test_a_certificate_rolls_nothing() -> None:
         ({"image": "registry.example/brain:1"}, "registry.example/brain:1"),
     ],
 )
-def test_the_image_is_the_spec_s_or_the_operator_s_own(fields: dict[str, str], image: str) -> None:
+def test_image_defaults_to_operator_version(fields: dict[str, str], image: str) -> None:
     """`image` exactly, `version` of the operator's repository, or neither: the operator's own version."""
     assert plan(observed(spec(**fields))).image == image

@@ -8,7 +8,7 @@ import pytest
 
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.observe.pod_status import failure_reason, not_ready_reason, termination_message
-from tests.unit.operator.samples import IMAGE, ended, pod, spec, waiting
+from tests.unit.operator.samples import IMAGE, pod, spec, terminated, waiting
 
 CRASH = {
     **waiting("CrashLoopBackOff"),
@@ -60,15 +60,13 @@ KILLED = {
         (waiting("PodInitializing"), spec(), ""),
     ],
 )
-def test_a_container_that_cannot_run_is_explained(
-    container: dict[str, Any], desired: SomaBrainSpec, expected: str
-) -> None:
+def test_container_failure_is_explained(container: dict[str, Any], desired: SomaBrainSpec, expected: str) -> None:
     """A container that needs a correction is explained; one that is merely starting is not."""
     assert failure_reason(pod("p", ready=False, containers=[container]), desired) == expected
 
 
-def test_a_pod_without_a_node_is_explained() -> None:
-    """The scheduler's message is passed on."""
+def test_unschedulable_pod_is_explained() -> None:
+    """The reason contains the scheduler's message."""
     condition = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: too little memory"}
     assert failure_reason(pod("p", ready=False, extra=[condition]), spec()) == (
         "it cannot be scheduled: 0/1 nodes are available: too little memory."
@@ -91,42 +89,44 @@ def test_a_pod_without_a_node_is_explained() -> None:
         ),
     ],
 )
-def test_why_a_pod_does_not_serve(container: dict[str, Any], report: str, expected: str) -> None:
-    """A container's failure comes before the server's own report, and that before the last termination."""
+def test_not_ready_reason_precedence(container: dict[str, Any], report: str, expected: str) -> None:
+    """A container's failure takes precedence over the server's report, and that over the last termination."""
     assert not_ready_reason(pod("p", ready=False, containers=[container]), spec(), report) == expected
 
 
-def test_the_last_words_of_a_container_are_its_message_or_how_it_ended() -> None:
+def test_termination_message_falls_back_to_exit_code() -> None:
     """Without a termination message, the exit code of a failed container is reported."""
-    assert termination_message(pod("p", component="migrate", containers=[ended("no role")]), "migrate") == "no role"
     assert (
-        termination_message(pod("p", component="migrate", containers=[ended("", 3)]), "migrate")
+        termination_message(pod("p", component="migrate", containers=[terminated("no role")]), "migrate") == "no role"
+    )
+    assert (
+        termination_message(pod("p", component="migrate", containers=[terminated("", 3)]), "migrate")
         == "it ended with exit code 3."
     )
-    assert termination_message(pod("p", component="migrate", containers=[ended("fine", 0)]), "migrate") == ""
+    assert termination_message(pod("p", component="migrate", containers=[terminated("fine", 0)]), "migrate") == ""
 
 
-def test_of_the_log_of_vault_s_agent_what_it_ended_for_is_said() -> None:
+def test_termination_message_extracts_vault_agent_error() -> None:
     """Only the final error of the agent's log is reported; the log's tail may begin in the middle of a line."""
     log = (
         "empting again\n2026-01-02T03:04:05.000Z [ERROR] agent: (view) vault.read(secret/data/x): (exceeded retries)\n"
         '2026-01-02T03:04:05.000Z [ERROR] agent: runtime error encountered: error="template server: at <fail \\"x\\">: '
         'secret/data/x in Vault has no key y" exitCode=1\nError encountered during run, refer to logs for details.\n'
     )
-    dead = pod("p", component="migrate", containers=[ended(log, name="vault")])
+    dead = pod("p", component="migrate", containers=[terminated(log, name="vault")])
     expected = 'template server: at <fail "x">: secret/data/x in Vault has no key y'
     assert termination_message(dead, "vault", "migrate") == expected
     assert (
-        termination_message(pod("p", component="migrate", containers=[ended("no role")]), "vault", "migrate")
+        termination_message(pod("p", component="migrate", containers=[terminated("no role")]), "vault", "migrate")
         == "no role"
     )
     assert (
-        termination_message(pod("p", component="migrate", containers=[ended("killed", name="vault")]), "vault")
+        termination_message(pod("p", component="migrate", containers=[terminated("killed", name="vault")]), "vault")
         == "killed"
     )
 
 
-def test_an_error_of_several_lines_becomes_one() -> None:
+def test_multiline_vault_error_is_joined() -> None:
     """An error of Vault that the agent logs over several lines is joined to one."""
     log = (
         "2026-01-02T03:04:05.000Z [ERROR] agent: runtime error encountered:\n  error=\n  | Error making API request.\n"
@@ -134,5 +134,6 @@ def test_an_error_of_several_lines_becomes_one() -> None:
     )
     expected = 'Error making API request. Code: 400. Errors: * invalid role name "typo"'
     assert (
-        termination_message(pod("p", component="migrate", containers=[ended(log, name="vault")]), "vault") == expected
+        termination_message(pod("p", component="migrate", containers=[terminated(log, name="vault")]), "vault")
+        == expected
     )

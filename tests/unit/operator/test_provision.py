@@ -1,4 +1,4 @@
-"""A database is made before the migration, its passwords rotate without a gap, and it is dropped only if asked for."""
+"""A database is created before the migration, its passwords rotate without downtime, it is dropped only on request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from somabrain_operator.render.provision import database_name, is_provisioned_se
 from somabrain_operator.status import render_deletion_status, render_status
 from tests.golden.regenerate import FOLDER, provisioning
 from tests.unit.operator import samples
-from tests.unit.operator.samples import KEY, OWNER, UID, ended, pod, rolled_out
+from tests.unit.operator.samples import KEY, OWNER, UID, pod, rolled_out, terminated
 
 RELEASE = replace(samples.RELEASE, provisions=True, finalizers=True)
 ADMIN = {"uri": "postgresql://root:the-admin-password@pg.db.svc:5432/*?sslmode=require"}
@@ -38,7 +38,7 @@ PROVISION: Mapping[str, Any] = {"adminSecretRef": {"name": "admin"}}
 
 
 def spec(provision: Mapping[str, Any] = PROVISION, **fields: Any) -> SomaBrainSpec:
-    """Return a spec that has its database made."""
+    """Return a spec with a provisioned database."""
     return with_provisioned_secret(KEY, SomaBrainSpec.model_validate({"database": {"provision": provision}, **fields}))
 
 
@@ -50,7 +50,7 @@ def observed(
     random: tuple[str, ...] = RANDOM,
     **more: Any,
 ) -> ObservedState:
-    """Return the observed state: the administrator's Secret, and the made one if there is one."""
+    """Return the observed state: the administrator's Secret, and the created one if it exists."""
     effective = desired or spec()
     values = secret_values(secret) if secret is not None else {}
     references = []
@@ -76,7 +76,7 @@ def plan(state: ObservedState) -> Plan:
     return make_plan(state, RELEASE)
 
 
-def written(planned: Plan) -> Manifest:
+def planned_secret(planned: Plan) -> Manifest:
     """Return the Secret that a plan writes."""
     assert planned.secret is not None
     return planned.secret
@@ -97,49 +97,49 @@ def live_job(rendered: Any, state: str | None = None) -> Any:
     return {**rendered, "metadata": metadata, "status": sample["status"]}
 
 
-def make(desired: SomaBrainSpec | None = None) -> tuple[Manifest, dict[str, Any]]:
-    """Return the Secret and the status once the database is made."""
+def provisioned(desired: SomaBrainSpec | None = None) -> tuple[Manifest, dict[str, Any]]:
+    """Return the Secret and the status once the database is created."""
     started = plan(observed(desired))
     (rendered,) = jobs(started)
     done = plan(
-        observed(desired, secret=written(started), status=status(started), jobs=[live_job(rendered, "Complete")])
+        observed(desired, secret=planned_secret(started), status=status(started), jobs=[live_job(rendered, "Complete")])
     )
-    return written(done), status(done)
+    return planned_secret(done), status(done)
 
 
 def conditions(planned: Plan) -> dict[str, Any]:
     return {each["type"]: each for each in status(planned)["conditions"]}
 
 
-def test_the_first_step_writes_the_secret_and_starts_the_job() -> None:
-    """Passwords and mark are new, no connection string is published yet, and nothing else is deployed."""
+def test_first_reconcile_writes_secret_and_starts_job() -> None:
+    """Passwords and id are new, no connection string is published yet, and no other child is applied."""
     started = plan(observed())
     (job,) = jobs(started)
-    stored = parse_provisioned(secret_values(written(started))["database.json"])
+    stored = parse_provisioned(secret_values(planned_secret(started))["database.json"])
     assert (stored.id, stored.database, stored.owner_password) == (RANDOM[0], "demo_quickstart", RANDOM[1])
     assert [(each.number, each.app_password, each.worker_password) for each in stored.logins] == [
         (1, RANDOM[2], RANDOM[3])
     ]
-    assert set(secret_values(written(started))) == {"database.json"}
-    assert "ownerReferences" not in str(written(started))
-    assert is_provisioned_secret(written(started), OWNER)
+    assert set(secret_values(planned_secret(started))) == {"database.json"}
+    assert "ownerReferences" not in str(planned_secret(started))
+    assert is_provisioned_secret(planned_secret(started), OWNER)
     assert job["spec"]["template"]["spec"]["volumes"][1]["secret"]["secretName"] == "admin"
     assert "Deployment" not in [each["kind"] for each in started.apply]
     assert conditions(started)["Provisioned"]["reason"] == "Running"
     assert status(started)["phase"] == "Provisioning"
 
 
-def test_no_password_is_in_a_manifest_but_the_secret() -> None:
-    """Jobs, status and conditions have none, neither those that were made nor the administrator's."""
+def test_passwords_appear_only_in_secret() -> None:
+    """Jobs, status and conditions contain neither generated passwords nor the administrator's."""
     started = plan(observed())
     shown = json.dumps([*started.apply, status(started)])
     assert not any(each in shown for each in (*RANDOM, "the-admin-password"))
     assert not any(each in repr(started) for each in (*RANDOM[1:4], "the-admin-password"))
 
 
-def test_connection_strings_are_published_once_the_job_succeeded() -> None:
+def test_connection_strings_are_published_after_job_succeeded() -> None:
     """The Secret gets them with the server's parameters; then the migration runs with the owner, and grants by role."""
-    secret, after = make()
+    secret, after = provisioned()
     values = secret_values(secret)
     assert values["app-dsn"] == (
         f"postgresql://demo_quickstart_app_1:{RANDOM[2]}@pg.db.svc:5432/demo_quickstart?sslmode=require"
@@ -171,28 +171,28 @@ def serving(secret: Manifest, before: Mapping[str, Any], **more: Any) -> Observe
         secret=secret,
         status=status(planned),
         children=[rolled_out(deployment, 1, 1)],
-        pods=[server_pod("a", planned.config_hash)],
+        pods=[server_pod_with_hash("a", planned.config_hash)],
         **more,
     )
 
 
-def server_pod(name: str, config_hash: str) -> Any:
+def server_pod_with_hash(name: str, config_hash: str) -> Any:
     live: Any = pod(name)
     return {**live, "metadata": {**live["metadata"], "annotations": {names.CONFIG_HASH: config_hash}}}
 
 
-def test_a_rotation_keeps_the_former_login_until_no_pod_has_it() -> None:
-    """The next login is made beside the former one, published, rolled out, and only then the former one goes.
+def test_rotation_retains_former_login_until_no_pod_uses_it() -> None:
+    """The next login is created beside the former one, published and rolled out; only then is the former one dropped.
 
     Nothing halts meanwhile: the connection strings in force work at each moment.
     """
-    secret, after = make()
+    secret, after = provisioned()
     state = serving(secret, after)
     assert plan(state).halted_by is None
     children, pods = tuple(state.children.values()), state.pods
     rotate = {names.ROTATE_PASSWORDS: "1"}
 
-    begun = plan(
+    rotating = plan(
         observed(
             secret=secret,
             status=dict(state.brain.status),
@@ -202,37 +202,39 @@ def test_a_rotation_keeps_the_former_login_until_no_pod_has_it() -> None:
             pods=pods,
         )
     )
-    assert logins(written(begun)) == [1, 2]
-    assert secret_values(written(begun))["app-dsn"] == secret_values(secret)["app-dsn"]
-    (job,) = jobs(begun)
-    assert begun.halted_by is None
-    updating = conditions(begun)["Provisioned"]
+    assert logins(planned_secret(rotating)) == [1, 2]
+    assert secret_values(planned_secret(rotating))["app-dsn"] == secret_values(secret)["app-dsn"]
+    (job,) = jobs(rotating)
+    assert rotating.halted_by is None
+    updating = conditions(rotating)["Provisioned"]
     assert (updating["status"], updating["reason"]) == ("True", "Updating")
 
-    made = plan(
+    rotated = plan(
         observed(
-            secret=written(begun),
-            status=status(begun),
+            secret=planned_secret(rotating),
+            status=status(rotating),
             jobs=[live_job(job, "Complete")],
             annotations=rotate,
             children=children,
             pods=pods,
         )
     )
-    published = written(made)
+    published = planned_secret(rotated)
     assert "_app_2:" + MORE_RANDOM[2] in secret_values(published)["app-dsn"]
-    assert "The former passwords work until every pod has the new ones." in conditions(made)["Provisioned"]["message"]
+    assert (
+        "The former passwords work until every pod has the new ones." in conditions(rotated)["Provisioned"]["message"]
+    )
 
     def later(template: str, *hashes: str, leaving: str = "") -> Plan:
         """Return the plan once the Deployment and its pods have these hashes, and one that is being deleted."""
-        live = [server_pod(f"pod-{index}", each) for index, each in enumerate(hashes)]
+        live = [server_pod_with_hash(f"pod-{index}", each) for index, each in enumerate(hashes)]
         if leaving:
-            ending = server_pod("leaving", leaving)
+            ending = server_pod_with_hash("leaving", leaving)
             live.append({**ending, "metadata": {**ending["metadata"], "deletionTimestamp": "2026-01-02T03:04:05Z"}})
         return plan(
             observed(
                 secret=published,
-                status=status(made),
+                status=status(rotated),
                 annotations=rotate,
                 pods=live,
                 children=[with_template_hash(each, template) for each in children],
@@ -245,7 +247,7 @@ def test_a_rotation_keeps_the_former_login_until_no_pod_has_it() -> None:
     assert later(newest, newest, former).secret is None
     assert later(newest, newest, leaving=former).secret is None
     done = later(newest, newest)
-    assert logins(written(done)) == [2]
+    assert logins(planned_secret(done)) == [2]
     assert len([each for each in jobs(done) if "provision" in each["metadata"]["name"]]) == 1
 
 
@@ -264,12 +266,12 @@ def with_template_hash(child: Any, config_hash: str) -> Any:
     return {**child, "spec": {**child["spec"], "template": changed}}
 
 
-def test_a_rotation_that_fails_is_degraded_and_still_ready() -> None:
-    """The former passwords work on, so a Job that fails changes nothing but the condition Degraded."""
-    secret, after = make()
+def test_failed_rotation_is_degraded_and_ready() -> None:
+    """The former passwords stay valid, so a failed Job changes only the condition Degraded."""
+    secret, after = provisioned()
     state = serving(secret, after)
     children, rotate = tuple(state.children.values()), {names.ROTATE_PASSWORDS: "1"}
-    begun = plan(
+    rotating = plan(
         observed(
             secret=secret,
             status=dict(state.brain.status),
@@ -279,16 +281,16 @@ def test_a_rotation_that_fails_is_degraded_and_still_ready() -> None:
             pods=state.pods,
         )
     )
-    (job,) = jobs(begun)
-    said = "PostgreSQL refused: permission denied to create role with the-admin-password"
+    (job,) = jobs(rotating)
+    reported = "PostgreSQL refused: permission denied to create role with the-admin-password"
     failed = plan(
         observed(
-            secret=written(begun),
-            status=status(begun),
+            secret=planned_secret(rotating),
+            status=status(rotating),
             jobs=[live_job(job, "Failed")],
             annotations=rotate,
             children=children,
-            pods=[*state.pods, dead(job, said)],
+            pods=[*state.pods, failed_pod(job, reported)],
         )
     )
     assert failed.halted_by is None
@@ -298,22 +300,26 @@ def test_a_rotation_that_fails_is_degraded_and_still_ready() -> None:
     assert names.RETRY_PROVISION in shown["Provisioned"]["message"]
 
 
-def dead(job: Any, message: str) -> Manifest:
+def failed_pod(job: Any, message: str) -> Manifest:
     """Return the pod of a Job that failed with a message."""
     return pod(
         "p",
         component="provision",
         ready=False,
-        containers=[ended(message, name="provision")],
+        containers=[terminated(message, name="provision")],
         job_name=job["metadata"]["name"],
     )
 
 
-def test_another_administrator_s_secret_is_tried_at_once() -> None:
+def test_changed_admin_secret_overrides_backoff() -> None:
     """A failed attempt waits for its back-off, unless the administrator's Secret changed or a retry is requested."""
     started = plan(observed())
     (job,) = jobs(started)
-    waiting: dict[str, Any] = {"secret": written(started), "status": status(started), "jobs": [live_job(job, "Failed")]}
+    waiting: dict[str, Any] = {
+        "secret": planned_secret(started),
+        "status": status(started),
+        "jobs": [live_job(job, "Failed")],
+    }
     assert jobs(plan(observed(**waiting))) == []
     another = {"uri": ADMIN["uri"].replace("the-admin-password", "another")}
     assert len(jobs(plan(observed(admin=another, **waiting)))) == 1
@@ -327,18 +333,18 @@ def test_another_administrator_s_secret_is_tried_at_once() -> None:
         ({"host": "pg"}, "KeyMissing", "lacks username, password or has it empty; it needs uri, or host, username and"),
     ],
 )
-def test_a_missing_administrator_is_waited_for(admin: Mapping[str, str] | None, reason: str, message: str) -> None:
-    """Without the Secret or its keys nothing is written, and the condition says what to add."""
+def test_missing_admin_secret_is_transient(admin: Mapping[str, str] | None, reason: str, message: str) -> None:
+    """Without the Secret or its keys nothing is written, and the condition names what to add."""
     waiting = plan(observed(admin=admin))
     assert (waiting.secret, waiting.apply[3:], waiting.transient) == (None, (), True)
     assert conditions(waiting)["ReferencesResolved"]["reason"] == reason
-    said = conditions(waiting)["ReferencesResolved"]["message"]
-    assert f"Secret admin, named by spec.database.provision.adminSecretRef.name, {message}" in said
+    reported = conditions(waiting)["ReferencesResolved"]["message"]
+    assert f"Secret admin, named by spec.database.provision.adminSecretRef.name, {message}" in reported
 
 
-def test_the_administrator_s_secret_may_be_removed_once_all_is_made() -> None:
-    """After the database is made, serving does not depend on the administrator's Secret."""
-    secret, after = make()
+def test_admin_secret_is_not_needed_after_provisioning() -> None:
+    """Once the database exists, serving does not depend on the administrator's Secret."""
+    secret, after = provisioned()
     state = serving(secret, after)
     alone = observed(
         secret=secret,
@@ -351,8 +357,8 @@ def test_the_administrator_s_secret_may_be_removed_once_all_is_made() -> None:
     assert conditions(plan(alone))["Provisioned"]["status"] == "True"
 
 
-def test_a_secret_of_somebody_else_is_left_alone() -> None:
-    """A Secret under the name that the operator did not make is not read, written or used."""
+def test_foreign_secret_is_not_overwritten() -> None:
+    """A Secret of that name that the operator did not create is not read, written or used."""
     foreign: Manifest = {"metadata": {"name": "quickstart-database", "resourceVersion": "1"}, "data": {}}
     refused = plan(observed(secret=foreign))
     assert refused.secret is None
@@ -363,9 +369,9 @@ def test_a_secret_of_somebody_else_is_left_alone() -> None:
     )
 
 
-def test_the_secret_that_was_left_is_adopted() -> None:
-    """A SomaBrain that is applied again uses the passwords that are there, and has the Job confirm them first."""
-    secret, _ = make()
+def test_retained_secret_is_adopted() -> None:
+    """A SomaBrain that is applied again uses the existing passwords, after the Job has confirmed them."""
+    secret, _ = provisioned()
     again = plan(observed(secret=secret, random=MORE_RANDOM))
     assert (again.secret, len(jobs(again))) == (None, 1)
     assert conditions(again)["Provisioned"]["reason"] == "Running"
@@ -382,29 +388,31 @@ def test_the_secret_that_was_left_is_adopted() -> None:
         (RELEASE, spec(version="0.1.0"), "ImageTooOld"),
     ],
 )
-def test_what_cannot_be_is_said_before_anything_is_written(release: Any, desired: SomaBrainSpec, reason: str) -> None:
-    """Without the chart's rights, with rights that end with the namespace, or with an image that cannot."""
+def test_impossible_provisioning_is_rejected_before_any_write(
+    release: Any, desired: SomaBrainSpec, reason: str
+) -> None:
+    """Missing permissions, permissions within one namespace, and an image without the command are reported."""
     refused = make_plan(observed(desired), release)
     assert (refused.secret, refused.finalizer, jobs(refused)) == (None, False, [])
     assert conditions(refused)["Provisioned"]["reason"] == reason
     assert conditions(refused)["Stalled"]["status"] == "True"
 
 
-def test_an_api_server_that_refuses_the_secret_is_quoted() -> None:
-    """A Secret that may not be written is no attempt, and the condition has the API server's words."""
+def test_rejected_secret_write_quotes_api_server() -> None:
+    """A forbidden write of the Secret is not an attempt, and the condition has the API server's message."""
     started = plan(observed())
-    said = status(without_uncreated_provision_job(started, {}, "secrets is forbidden"))
-    assert conditions_of(said)["Provisioned"]["message"] == "The database could not be made: secrets is forbidden"
-    assert "attempt" not in said["provision"]
+    reported = status(without_uncreated_provision_job(started, {}, "secrets is forbidden"))
+    assert conditions_of(reported)["Provisioned"]["message"] == "The database could not be made: secrets is forbidden"
+    assert "attempt" not in reported["provision"]
 
 
-def test_only_a_database_that_is_dropped_has_a_finalizer() -> None:
-    """The finalizer follows deletionPolicy; an invalid spec or a missing reference changes nothing about it."""
+def test_finalizer_follows_deletion_policy() -> None:
+    """The finalizer follows deletionPolicy; an invalid spec or a missing reference does not change it."""
     assert not plan(observed()).finalizer
     assert plan(observed(spec({**PROVISION, "deletionPolicy": "Delete"}))).finalizer
     bare = samples.observed(samples.spec())
     guarded = replace(bare, brain=replace(bare.brain, finalizers=(names.FINALIZER,)))
-    assert not plan(guarded).finalizer  # the spec no longer has it made
+    assert not plan(guarded).finalizer  # the spec no longer provisions it
     broken = replace(guarded, brain=replace(guarded.brain, spec=None, problem="x"))
     assert plan(broken).finalizer
 
@@ -416,9 +424,9 @@ def deletion(
     return plan_deletion(observed(desired, secret=secret, jobs=live, **more), RELEASE)
 
 
-def test_the_database_is_dropped_by_a_job_that_outlives_the_resource() -> None:
-    """The Job has no owner, and when it has succeeded the Secret goes and the finalizer is removed."""
-    secret, after = make()
+def test_drop_job_has_no_owner_and_releases_finalizer() -> None:
+    """The Job has no owner; once it succeeded, the Secret is deleted and the finalizer removed."""
+    secret, after = provisioned()
     dropping = deletion(secret, status=after)
     (job,) = jobs(dropping.plan)
     assert "ownerReferences" not in job["metadata"]
@@ -430,32 +438,32 @@ def test_the_database_is_dropped_by_a_job_that_outlives_the_resource() -> None:
     assert done.secret == secret
 
 
-def test_a_drop_that_fails_says_why_and_how_to_go_on_without_it() -> None:
-    """The condition has the Job's words and the annotation; meanwhile it is probed if the namespace is going."""
-    secret, after = make()
+def test_failed_drop_reports_cause_and_retain_annotation() -> None:
+    """The condition has the Job's message and the annotation; meanwhile the namespace is probed for deletion."""
+    secret, after = provisioned()
     (job,) = jobs(deletion(secret, status=after).plan)
     shown = render_deletion_status(deletion(secret, status=after).plan)
-    failed = deletion(secret, status=shown, live=[live_job(job, "Failed")], pods=[dead(job, "no route to host")])
+    failed = deletion(secret, status=shown, live=[live_job(job, "Failed")], pods=[failed_pod(job, "no route to host")])
     condition = conditions_of(render_deletion_status(failed.plan))["Provisioned"]
     assert "The database could not be dropped: Attempt 1 failed: no route to host" in condition["message"]
     assert f"kubectl annotate sb quickstart {names.RETAIN_DATABASE}=true" in condition["message"]
     assert failed.probe is not None
     assert failed.plan.requeue_after_s is not None
     assert failed.plan.requeue_after_s <= 10
-    kept = deletion(secret, status=shown, annotations={names.RETAIN_DATABASE: "true"})
-    assert f"annotation {names.RETAIN_DATABASE}" in kept.released
-    assert (kept.secret, jobs(kept.plan)) == (None, [])
+    retained = deletion(secret, status=shown, annotations={names.RETAIN_DATABASE: "true"})
+    assert f"annotation {names.RETAIN_DATABASE}" in retained.released
+    assert (retained.secret, jobs(retained.plan)) == (None, [])
 
 
-def test_nothing_is_dropped_that_is_not_known_to_be_its_own() -> None:
-    """Without the Secret, with another's, or with deletionPolicy Retain, the resource goes and the database stays."""
-    secret, after = make()
+def test_database_without_own_secret_is_not_dropped() -> None:
+    """Without the Secret, with a foreign one, or with deletionPolicy Retain, only the resource is deleted."""
+    secret, after = provisioned()
     foreign: Manifest = {"metadata": {"name": "quickstart-database"}, "data": {}}
     invalid = {**secret, "data": {"database.json": base64.b64encode(b"{}").decode()}}
     for each in (None, foreign, invalid):
-        gone = deletion(each, status=after)
-        assert "is not known, and is left" in gone.released
-        assert (gone.secret, jobs(gone.plan)) == (None, [])
+        deleted = deletion(each, status=after)
+        assert "is not known, and is left" in deleted.released
+        assert (deleted.secret, jobs(deleted.plan)) == (None, [])
     assert "no longer says deletionPolicy: Delete" in deletion(secret, policy="Retain", status=after).released
 
 
@@ -468,17 +476,17 @@ def test_nothing_is_dropped_that_is_not_known_to_be_its_own() -> None:
         (Key("n" * 63, "b" * 40), "n" * 36 + "_"),
     ],
 )
-def test_each_resource_has_a_database_of_its_own_name(key: Key, name: str) -> None:
-    """The name is that of the resource, and never too long for the names of its roles."""
+def test_database_name_follows_resource_name(key: Key, name: str) -> None:
+    """The database has the name of the resource, shortened so that the names of its roles fit."""
     provision = spec().database
     assert provision is not None
     assert provision.provision is not None
-    made = database_name(key, provision.provision)
-    assert made == name or (made.startswith(name) and len(made) == 45)
+    database = database_name(key, provision.provision)
+    assert database == name or (database.startswith(name) and len(database) == 45)
 
 
-def test_the_secret_of_cloudnativepg_and_a_plain_one_are_understood() -> None:
-    """A URL wins over parts; a database that is any is the maintenance database; parameters apply to each role."""
+def test_cloudnativepg_and_plain_admin_secrets_are_parsed() -> None:
+    """A URL takes precedence over parts; the database `*` is the maintenance one; parameters apply to each role."""
     cnpg = {
         "username": "postgres",
         "password": "s3cret",
@@ -501,7 +509,7 @@ def test_the_secret_of_cloudnativepg_and_a_plain_one_are_understood() -> None:
     )
 
 
-def test_the_objects_are_those_of_the_golden_file() -> None:
+def test_provisioning_manifests_match_golden_file() -> None:
     """Rendered manifests equal the golden file; `.venv/bin/python tests/golden/regenerate.py` writes it."""
     rendered = provisioning()
     assert rendered == (FOLDER / "provision.yaml").read_text(encoding="utf-8")

@@ -36,7 +36,7 @@ async def collecting(is_idle: Callable[[], bool], longest_s: float = 60) -> Asyn
             await task
 
 
-async def test_it_waits_until_nothing_is_to_be_done() -> None:
+async def test_full_collection_waits_until_idle() -> None:
     """No full collection runs before the queue is idle, however many objects are allocated."""
     calls, idle = 0, False
 
@@ -55,15 +55,15 @@ async def test_it_waits_until_nothing_is_to_be_done() -> None:
         assert len(objects) == 1_000_000
 
 
-async def test_work_that_never_ends_is_interrupted() -> None:
-    """Without idle time a collection runs all the same: garbage must not grow without bound."""
+async def test_full_collection_runs_after_max_interval_without_idle() -> None:
+    """Without idle time a collection still runs, so that garbage does not grow without bound."""
     old = old_garbage()
     async with collecting(lambda: False, longest_s=0.05):
         await until_async(lambda: old() is None)
 
 
-async def test_afterwards_python_collects_as_before() -> None:
-    """Python's own collector is restored at the end, as it is the whole process's."""
+async def test_gc_threshold_is_restored() -> None:
+    """The threshold of Python's collector is restored at the end, as it applies to the whole process."""
     before = gc.get_threshold()
     async with collecting(lambda: True):
         await until_async(lambda: gc.get_threshold() != before)

@@ -27,12 +27,12 @@ from somabrain_operator.api.v1alpha1.quantity import quantity_value
         ("5u", "0.000005"),
     ],
 )
-def test_a_quantity_has_its_value(written: int | str, value: str) -> None:
+def test_quantity_value(written: int | str, value: str) -> None:
     """Quantities are parsed as in k8s.io/apimachinery/pkg/api/resource.Quantity."""
     assert quantity_value(written) == Decimal(value)
 
 
 @pytest.mark.parametrize("written", ["", "-1", "1x", "Gi", "1.2.3", "1 Gi", "1mi"])
-def test_what_is_no_quantity_has_none(written: str) -> None:
+def test_invalid_quantity_has_no_value(written: str) -> None:
     """An invalid quantity has no value, so it is not compared."""
     assert quantity_value(written) is None

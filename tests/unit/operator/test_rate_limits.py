@@ -14,19 +14,19 @@ def leaves(kind: type[SomaBrainError]) -> Iterator[type[SomaBrainError]]:
         yield from leaves(below)
 
 
-def test_every_error_of_the_tree_is_retried_at_some_time() -> None:
+def test_every_error_has_backoff() -> None:
     """A key is requeued after any error, including a bug of ours."""
     for kind in leaves(SomaBrainError):
         assert any(issubclass(kind, row) for row, _ in BACKOFFS)
     assert backoff_for(RuntimeError()).cap_s == 300
 
 
-def test_no_row_hides_behind_an_earlier_one() -> None:
-    """The first matching row counts, so a base class comes after its subclasses."""
+def test_backoff_rows_are_not_shadowed() -> None:
+    """The first matching row applies, so a base class is listed after its subclasses."""
     for index, (kind, _) in enumerate(BACKOFFS):
         assert not any(issubclass(kind, earlier) for earlier, _ in BACKOFFS[:index])
 
 
-def test_a_lost_race_is_tried_sooner_than_a_server_that_is_down() -> None:
+def test_conflict_is_retried_sooner_than_unavailable() -> None:
     """A conflict is retried sooner than an unavailable server."""
     assert backoff_for(Aborted("x")).initial_s < backoff_for(Unavailable("x")).initial_s

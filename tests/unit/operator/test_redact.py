@@ -1,4 +1,4 @@
-"""No secret gets into a status, whatever a pod reports."""
+"""No secret reaches a status, for any message of a pod."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from somabrain_operator.observe.redact import MAX_LENGTH, redact
         ("nothing to hide", "nothing to hide"),
     ],
 )
-def test_what_looks_like_a_secret_is_taken_out(text: str, shown: str) -> None:
+def test_secret_patterns_are_redacted(text: str, shown: str) -> None:
     """Connection strings, userinfo of URLs, and values after `password` or `token` are redacted."""
     assert redact(text) == shown
 
@@ -38,14 +38,14 @@ def test_what_looks_like_a_secret_is_taken_out(text: str, shown: str) -> None:
     before=st.text(max_size=50),
     after=st.text(max_size=50),
 )
-def test_a_known_password_never_shows(password: str, before: str, after: str) -> None:
+def test_password_of_read_dsn_is_redacted(password: str, before: str, after: str) -> None:
     """The password of a connection string that was read is redacted wherever it occurs."""
     shown = redact(f"{before}{password}{after}", [f"postgresql://u:{password}@h/d"])
     assert password not in shown.replace("[redacted]", "")
 
 
 @given(st.text(max_size=3000))
-def test_what_is_shown_is_one_line_of_bounded_length(text: str) -> None:
+def test_redacted_text_is_one_bounded_line(text: str) -> None:
     """A redacted message is one line of bounded length."""
     shown = redact(text)
     assert len(shown) <= MAX_LENGTH

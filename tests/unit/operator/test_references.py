@@ -1,4 +1,4 @@
-"""Changes of references are noticed by watches, or by reading them again."""
+"""Changes of references are detected by watches, or by polling."""
 
 from __future__ import annotations
 
@@ -28,16 +28,14 @@ SHARED_TARGET, OWN_TARGET = Target("Secret", "demo", "shared"), Target("Secret",
 
 
 @given(st.integers(0, 100_000), st.floats(1, 3600))
-def test_looks_ask_for_no_more_reads_than_their_share_unless_the_longest_time_demands_it(
-    references: int, longest_s: float
-) -> None:
+def test_poll_interval_bounds_reads_per_second(references: int, longest_s: float) -> None:
     pace = poll_interval_s(references, longest_s)
     assert pace <= longest_s
     assert references / pace <= READS_PER_S * 1.001 or pace == longest_s
 
 
 @given(st.integers(0, 150), st.floats(MIN_INTERVAL_S, 3600))
-def test_few_references_are_looked_at_within_five_seconds(references: int, longest_s: float) -> None:
+def test_poll_interval_has_minimum_for_few_references(references: int, longest_s: float) -> None:
     assert poll_interval_s(references, longest_s) == MIN_INTERVAL_S
 
 
@@ -46,8 +44,8 @@ def read(reference: Reference, version: int) -> ResolvedReference:
     return ResolvedReference(reference, exists=version > 0, version=version, secrets=("hunter22",))
 
 
-def test_an_object_leads_to_all_that_name_it_now() -> None:
-    """The index follows specs: a name that was dropped leads nowhere, and a deleted resource is forgotten."""
+def test_users_follow_current_specs() -> None:
+    """The index follows specs: a removed reference and a deleted resource leave no entry."""
     tracked = TrackedReferences()
     tracked.track(A, "u", (read(SHARED, 5), read(OWN, 6)))
     tracked.track(B, "u", (read(SHARED, 5),))
@@ -59,8 +57,8 @@ def test_an_object_leads_to_all_that_name_it_now() -> None:
     assert (tracked.users(SHARED_TARGET), tracked.users(OWN_TARGET), list(tracked.keys)) == ((), (), [])
 
 
-def test_a_resource_is_found_before_its_references_are_read() -> None:
-    """A change between a read and its end is not lost: the resource is known before, and is then stale."""
+def test_expected_reference_is_tracked_before_read() -> None:
+    """A change during a read is not lost: the resource is tracked before the read, and is stale after it."""
     tracked = TrackedReferences()
     tracked.expect(A, (OWN,))
     assert tracked.users(OWN_TARGET) == (A,)
@@ -71,8 +69,8 @@ def test_a_resource_is_found_before_its_references_are_read() -> None:
     assert not tracked.is_stale(A, OWN_TARGET, 7, deleted=False)
 
 
-def test_only_another_state_than_the_one_read_is_stale() -> None:
-    """Older events and those of what is missing already change nothing; creation, change and deletion do."""
+def test_reference_is_stale_only_after_newer_change() -> None:
+    """Older events and deletions of missing objects are ignored; creation, change and deletion make it stale."""
     tracked = TrackedReferences()
     tracked.track(A, "u", (read(SHARED, 5), read(OWN, 0)))
     stale = {
@@ -89,14 +87,14 @@ def test_only_another_state_than_the_one_read_is_stale() -> None:
     assert not tracked.is_stale(A, Target("Secret", "demo", "other"), 9, deleted=False)
 
 
-def test_of_two_reads_of_one_object_the_older_counts() -> None:
+def test_older_of_two_reads_determines_staleness() -> None:
     """Two fields may name one object, and it may change between their reads."""
     tracked = TrackedReferences()
     tracked.track(A, "u", (read(SHARED, 6), read(SHARED, 5)))
     assert tracked.is_stale(A, SHARED_TARGET, 6, deleted=False)
 
 
-def test_contents_are_not_kept() -> None:
+def test_tracked_references_contain_no_secret() -> None:
     """A tracked reference has no secret in it."""
     tracked = TrackedReferences()
     tracked.track(A, "u", (read(OWN, 6),))
@@ -133,8 +131,8 @@ class CompactedCluster(Cluster):
         await asyncio.sleep(3600)
 
 
-async def test_after_a_gap_in_a_watch_everything_is_read_once() -> None:
-    """A watch whose version is too old begins at the present one, and says that events may be missing."""
+async def test_expired_watch_restarts_and_reports_gap() -> None:
+    """A watch whose version is too old restarts at the current one, and reports that events may be missing."""
     cluster, tracked = CompactedCluster(), TrackedReferences()
     tracked.track(A, "u", (read(OWN, 6),))
     watcher = ReferenceWatcher(cluster, tracked, ())
@@ -157,7 +155,7 @@ async def test_after_a_gap_in_a_watch_everything_is_read_once() -> None:
 
 
 class CoveringWatcher(ReferenceWatcher):
-    """A watcher that misses nothing, except what a test says."""
+    """A watcher that covers every reference; gaps are reported by the tests."""
 
     def covers_all(self) -> bool:
         return True
@@ -178,7 +176,7 @@ class StoredCluster(Cluster):
         return {"data": {"app-dsn": base64.b64encode(self.dsn.encode()).decode()}, "metadata": {"resourceVersion": "9"}}
 
 
-async def test_after_a_gap_a_change_is_found_by_one_read() -> None:
+async def test_change_during_watch_gap_is_detected_by_one_read() -> None:
     """Watched references are read once after a gap in their namespace; a changed one is enqueued."""
     cluster, tracked = StoredCluster("postgresql://new@pg/s"), TrackedReferences()
     tracked.track(A, "u", await resolve(StoredCluster("postgresql://old@pg/s"), A, "u", (OWN,)))

@@ -18,7 +18,7 @@ SOURCE = "/somabrain/demo/quickstart"
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_manifests_are_those_of_the_golden_file(name: str) -> None:
+def test_manifests_match_golden_file(name: str) -> None:
     """Rendered manifests equal the golden file; `.venv/bin/python tests/golden/regenerate.py` writes it."""
     assert manifests(CASES[name]) == (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
 
@@ -32,7 +32,7 @@ def pods(name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_container_meets_the_restricted_profile(name: str) -> None:
+def test_every_container_meets_restricted_profile(name: str) -> None:
     """No root, no capability, no escalation, the default seccomp profile, a read-only root file system."""
     for pod in (template["spec"] for template in pods(name)):
         assert pod["securityContext"]["runAsNonRoot"] is True
@@ -78,7 +78,7 @@ def mounted(template: Any, path: str) -> list[str]:
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("component", ["server", "migrate"])
-def test_the_settings_are_accepted_by_the_service(
+def test_rendered_settings_are_valid(
     name: str, component: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every rendered variable and file is a valid setting; otherwise no pod would start."""
@@ -90,7 +90,7 @@ def test_the_settings_are_accepted_by_the_service(
 @pytest.mark.parametrize(
     ("name", "audience"), [("mcp", "https://memory.example/v1/mcp"), ("mcp-one-resource", "somabrain")]
 )
-def test_the_mcp_server_verifies_tokens_for_itself_and_has_no_connection_string(
+def test_mcp_server_has_own_audience_and_no_dsn(
     name: str, audience: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The MCP server accepts tokens of the service's issuer for its own audience, and cannot reach the database."""
@@ -102,7 +102,7 @@ def test_the_mcp_server_verifies_tokens_for_itself_and_has_no_connection_string(
     assert (settings.mcp.exchange.url is None) == settings.mcp.same_resource == (name == "mcp-one-resource")
 
 
-def test_the_mcp_server_calls_the_servers_as_they_are_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mcp_client_settings_match_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Address, TLS and credentials of the MCP server are those that the servers and the token endpoint require."""
     mcp = container_settings("mcp", pod_of("mcp", "mcp"), tmp_path, monkeypatch).mcp
     assert (mcp.address, mcp.tls) == ("dns:///quickstart-headless.demo.svc:50052", True)
@@ -115,7 +115,7 @@ def test_the_mcp_server_calls_the_servers_as_they_are_reached(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("name", ["mcp", "mcp-one-resource"])
-def test_the_mcp_server_is_let_into_the_servers_and_out_to_what_it_needs(name: str) -> None:
+def test_network_policy_allows_only_required_mcp_traffic(name: str) -> None:
     """The MCP pods may connect to the servers, DNS and the identity service alone, and the servers admit them."""
     policies = {each["metadata"]["name"]: each["spec"] for each in rendered(name) if each["kind"] == "NetworkPolicy"}
     own = {"podSelector": {"matchLabels": pod_selector(name, "mcp")}}
@@ -131,7 +131,7 @@ def test_the_mcp_server_is_let_into_the_servers_and_out_to_what_it_needs(name: s
 
 
 @pytest.mark.parametrize("name", ["mcp", "mcp-one-resource"])
-def test_the_servers_open_no_port_for_mcp(name: str) -> None:
+def test_servers_expose_no_mcp_port(name: str) -> None:
     """The servers' container has the ports of gRPC and of probes, and the MCP server is a container of another pod."""
     (container,) = pod_of(name, "server")["spec"]["containers"]
     assert [each["name"] for each in container["ports"]] == ["grpc", "http"]
@@ -143,7 +143,7 @@ def test_the_servers_open_no_port_for_mcp(name: str) -> None:
     assert grace_s > float(variables["SOMABRAIN_MCP__DRAIN_S"]) + float(variables["SOMABRAIN_MCP__SHUTDOWN_DELAY_S"])
 
 
-def test_everything_reaches_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spec_fields_become_service_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fields of the spec become the settings of the service."""
     settings = container_settings("everything", server("everything"), tmp_path, monkeypatch)
     assert (settings.auth.scope_claim, settings.encoder.kind, settings.grpc.drain_s) == ("/scope", "lexical", 60.0)
@@ -163,7 +163,7 @@ def test_everything_reaches_the_service(tmp_path: Path, monkeypatch: pytest.Monk
     assert str(events.ca_file) == "/etc/somabrain/settings/events-ca.crt"
 
 
-def test_every_encoder_reaches_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encoders_become_service_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Encoders become settings, with the path of an endpoint's key and never the key itself."""
     encoder = container_settings("everything", server("everything"), tmp_path, monkeypatch).encoder
     assert encoder.offers_minilm
@@ -176,7 +176,7 @@ def test_every_encoder_reaches_the_service(tmp_path: Path, monkeypatch: pytest.M
     assert (client.id, client.dimensions) == ("ours", 1024)
 
 
-def test_the_identity_service_reaches_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_introspection_becomes_service_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Address, credentials and CA of the introspection endpoint become settings."""
     auth = container_settings("vault", server("vault"), tmp_path, monkeypatch).auth
     assert (auth.mode, auth.introspection.address, auth.introspection.client_id) == (
@@ -216,7 +216,7 @@ def job(name: str) -> Any:
 
 
 def tokens(template: Any) -> list[str | None]:
-    """Return the audiences of the tokens that a pod is given; None stands for the API server's own."""
+    """Return the audiences of a pod's service account tokens; None is the API server's own."""
     sources = [
         each for volume in template["spec"]["volumes"] for each in volume.get("projected", {}).get("sources", ())
     ]
@@ -226,7 +226,7 @@ def tokens(template: Any) -> list[str | None]:
 @pytest.mark.parametrize(
     ("name", "audiences"), [("quickstart", [None]), ("vault", ["vault"]), ("everything", ["vault"])]
 )
-def test_a_pod_is_given_only_the_tokens_it_needs(name: str, audiences: list[str | None]) -> None:
+def test_pods_have_only_required_service_account_tokens(name: str, audiences: list[str | None]) -> None:
     """A pod has a token for the API server only to read its issuer's keys, and one for Vault only for the agent."""
     for template in pods(name):
         assert template["spec"]["automountServiceAccountToken"] is False
@@ -238,7 +238,7 @@ def test_a_pod_is_given_only_the_tokens_it_needs(name: str, audiences: list[str 
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_server_never_sees_the_owner_s_secret(name: str) -> None:
+def test_server_has_no_owner_dsn(name: str) -> None:
     """The server has no owner DSN and the migration no app DSN: what serves cannot change the schema."""
     serving, migrating = yaml.safe_dump(server(name)), yaml.safe_dump(job(name))
     assert "owner" not in serving.replace("ownerReferences", "").lower()
@@ -249,7 +249,7 @@ def test_the_server_never_sees_the_owner_s_secret(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_no_secret_is_a_variable(name: str) -> None:
+def test_no_secret_is_an_environment_variable(name: str) -> None:
     """Secrets are files, never environment variables, which other processes of the user could read."""
     for template in pods(name):
         for container in [*template["spec"].get("initContainers", []), *template["spec"]["containers"]]:
@@ -258,7 +258,7 @@ def test_no_secret_is_a_variable(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_each_folder_of_settings_is_mounted(name: str) -> None:
+def test_every_settings_folder_is_mounted(name: str) -> None:
     """Each settings folder is mounted: the service does not start when one is missing."""
     for template in pods(name):
         (container,) = template["spec"]["containers"]
@@ -269,7 +269,7 @@ def test_each_folder_of_settings_is_mounted(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["vault", "everything"])
-def test_secrets_of_vault_lie_in_memory(name: str) -> None:
+def test_vault_secrets_are_stored_in_memory(name: str) -> None:
     """Vault's secrets are in memory, written by an init container that ends before the others start."""
     for template in pods(name):
         (files,) = (each for each in template["spec"]["volumes"] if each["name"] == "vault-files")
@@ -282,7 +282,7 @@ def test_secrets_of_vault_lie_in_memory(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_kubelet_waits_longer_than_the_server_drains(name: str) -> None:
+def test_termination_grace_period_exceeds_drain(name: str) -> None:
     """The termination grace period is longer than the drain, so calls in flight can finish."""
     (config,) = (each["data"] for each in rendered(name) if each["metadata"]["name"].endswith("-config"))
     delay = next(config[name] for name in config if present_name(name) == "SOMABRAIN_GRPC__SHUTDOWN_DELAY_S")
@@ -290,7 +290,7 @@ def test_the_kubelet_waits_longer_than_the_server_drains(name: str) -> None:
     assert server(name)["spec"]["terminationGracePeriodSeconds"] > drain_s
 
 
-def test_every_container_can_be_given_a_limit_of_cpu() -> None:
+def test_every_container_accepts_cpu_limit() -> None:
     """Every container's resources are fields of the spec: a quota may require limits that are not the defaults."""
     limited = {"resources": {"limits": {"cpu": "1", "memory": "512Mi"}}}
     fields = {
@@ -311,7 +311,7 @@ def test_every_container_can_be_given_a_limit_of_cpu() -> None:
     assert all(each["resources"]["limits"] == limited["resources"]["limits"] for each in containers)
 
 
-def test_names_and_labels_fit_for_the_longest_name() -> None:
+def test_child_names_fit_for_longest_resource_name() -> None:
     """With the longest name (40 characters) the names of all children fit into 63."""
     longest = "a" * 40
     assert all(len(value) <= 63 for value in labels(longest, "server").values())

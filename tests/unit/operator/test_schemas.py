@@ -1,4 +1,4 @@
-"""A schema that lacks fields of another is compared exactly, and a value is reduced to what it declares."""
+"""Missing fields of a schema are listed exactly, and a value is reduced to the declared fields."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ OLDER: dict[str, Any] = {
 }
 
 
-def test_equal_schemas_lack_nothing() -> None:
-    """A schema lacks nothing of itself, nor of an older one."""
+def test_equal_schemas_have_no_missing_fields() -> None:
+    """A schema has every field of itself and of an older one."""
     assert [*missing_fields(NEWER, NEWER), *missing_fields(OLDER, NEWER)] == []
 
 
-def test_fields_and_enumerated_values_are_named() -> None:
+def test_missing_fields_and_enum_values_are_listed() -> None:
     """A field that an older schema lacks is named by its path."""
     assert list(missing_fields(NEWER, OLDER)) == ["items[].type=B", "items[].note", "count"]
 
 
-def test_a_value_keeps_what_is_declared() -> None:
+def test_declared_part_drops_undeclared_fields() -> None:
     """Undeclared fields are left out, and items that would be invalid without them."""
     value: dict[str, Any] = {"items": [{"type": "A", "note": "n"}, {"type": "B"}], "count": 2}
     assert declared_part(value, OLDER) == {"items": [{"type": "A"}]}

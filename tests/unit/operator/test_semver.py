@@ -29,19 +29,19 @@ ASCENDING = (
 
 
 @pytest.mark.parametrize(("older", "newer"), tuple(pairwise(ASCENDING)))
-def test_versions_are_ordered_as_semver_says(older: str, newer: str) -> None:
+def test_versions_are_ordered_by_semver_precedence(older: str, newer: str) -> None:
     """Versions have the precedence of semver.org, section 11; numeric identifiers compare as numbers."""
     assert (is_downgrade(newer, older), is_downgrade(older, newer)) == (True, False)
 
 
 @pytest.mark.parametrize(("before", "after"), [("1.0.0", "1.0.0+build.7"), ("v1.0.0", "1.0.0")])
-def test_what_does_not_order_is_no_downgrade(before: str, after: str) -> None:
+def test_build_metadata_and_v_prefix_are_not_a_downgrade(before: str, after: str) -> None:
     """Build metadata and a leading v do not affect precedence."""
     assert is_downgrade(before, after) is is_downgrade(after, before) is False
 
 
 @pytest.mark.parametrize("tag", ["", "latest", "1.0", "01.0.0", "1.0.0-01", "sha-abc"])
-def test_what_is_no_semver_is_not_compared(tag: str) -> None:
+def test_tag_that_is_not_semver_is_not_compared(tag: str) -> None:
     """A tag that is not SemVer is neither older nor newer."""
     assert is_downgrade(tag, "1.0.0") is is_downgrade("1.0.0", tag) is None
 
@@ -55,7 +55,7 @@ def test_what_is_no_semver_is_not_compared(tag: str) -> None:
         ("b@sha256:0", ""),
     ],
 )
-def test_the_tag_is_the_version(image: str, tag: str) -> None:
+def test_version_is_image_tag(image: str, tag: str) -> None:
     """The version is the image's tag, and not a registry's port or a digest."""
     assert tag_of(image) == tag
 
@@ -75,7 +75,7 @@ def requesting(annotation: str = "", **fields: str) -> ObservedState:
     return replace(state, brain=replace(state.brain, spec=spec(**fields), annotations=annotations))
 
 
-def test_an_older_version_is_refused_and_nothing_is_done() -> None:
+def test_older_version_is_rejected_without_migration() -> None:
     """For an older version no migration is started; the message has both remedies."""
     planned = plan(requesting(version="0.1.9"))
     finding = planned.conditions["ConfigValid"]
@@ -86,24 +86,24 @@ def test_an_older_version_is_refused_and_nothing_is_done() -> None:
 
 
 @pytest.mark.parametrize(("annotation", "refused"), [("0.1.9", False), ("0.1.8", True), ("true", True)])
-def test_the_annotation_names_the_one_version_it_allows(annotation: str, refused: bool) -> None:
+def test_downgrade_annotation_allows_only_named_version(annotation: str, refused: bool) -> None:
     """The annotation allows only the version that it names."""
     assert (plan(requesting(annotation, version="0.1.9")).conditions["ConfigValid"].status == "False") is refused
 
 
 @pytest.mark.parametrize("fields", [{"version": "0.2.0"}, {"version": "0.3.0"}, {"version": "0.2.1-rc.1"}])
-def test_the_same_and_newer_versions_pass(fields: dict[str, str]) -> None:
+def test_same_and_newer_versions_are_accepted(fields: dict[str, str]) -> None:
     """The same and newer versions pass, including a pre-release."""
     assert plan(requesting(**fields)).conditions["ConfigValid"].reason == "Valid"
 
 
-def test_what_cannot_be_compared_passes_and_the_status_says_so() -> None:
-    """A digest cannot be compared: it passes, and the status says so."""
+def test_incomparable_image_is_accepted_and_reported() -> None:
+    """A digest cannot be compared: it is accepted, and the status reports that no comparison was made."""
     finding = plan(requesting(image="registry.example/brain@sha256:" + "0" * 64)).conditions["ConfigValid"]
     assert (finding.status, finding.reason) == ("True", "VersionsNotCompared")
 
 
-def test_an_upgrade_that_did_not_come_to_serve_may_be_taken_back() -> None:
+def test_incomplete_upgrade_can_be_reverted() -> None:
     """The version is compared with the one that serves, not with one requested in between."""
     upgrading = requesting(version="0.3.0")
     assert plan(upgrading).halted_by is not None  # it migrates

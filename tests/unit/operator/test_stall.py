@@ -1,4 +1,4 @@
-"""Waiting for a resource ends: it is Ready, or Reconciling for a while, or Stalled with the sentence for a person."""
+"""A resource is Ready, Reconciling for a bounded time, or Stalled with a message for the person on call."""
 
 from __future__ import annotations
 
@@ -44,58 +44,58 @@ def without_secrets(state: ObservedState) -> ObservedState:
 
 
 def failing(state: ObservedState, since: datetime, *, generation: int = 1) -> ObservedState:
-    """Return the same state with a status that says since when a generation fails."""
+    """Return the same state with a status in which a generation fails since a time."""
     status = {**state.brain.status, "observedGeneration": generation, "failingSince": timestamps.iso(since)}
     return replace(state, brain=replace(state.brain, status=status))
 
 
-def deployed(state: ObservedState, **status: Any) -> ObservedState:
+def with_deployment_status(state: ObservedState, **status: Any) -> ObservedState:
     """Return the same state with the Deployment's status changed."""
     live: Any = state.children[DEPLOYMENT]
     return replace(state, children={**state.children, DEPLOYMENT: {**live, "status": {**live["status"], **status}}})
 
 
-def outlook(state: ObservedState, refusal: str = "") -> str:
-    """Return which of Ready, Reconciling and Stalled is True; there is exactly one."""
+def true_condition(state: ObservedState, refusal: str = "") -> str:
+    """Return the one condition of Ready, Reconciling and Stalled that is True."""
     reported = conditions(state, refusal)
     (true,) = (kind for kind in ("Ready", "Reconciling", "Stalled") if reported[kind]["status"] == "True")
     assert reported[true]["message"]
     return true
 
 
-def since_of(state: ObservedState) -> Any:
-    """Return since when the status says that the resource fails, or None."""
+def failing_since(state: ObservedState) -> Any:
+    """Return the time since which the resource fails by its status, or None."""
     return render_status(plan(state), state.children).get("failingSince")
 
 
 @pytest.mark.parametrize(
     ("waited_s", "expected"), [(0, "Reconciling"), (PATIENCE_S - 1, "Reconciling"), (PATIENCE_S, "Stalled")]
 )
-def test_what_others_are_to_bring_stalls_only_after_a_while(waited_s: float, expected: str) -> None:
+def test_missing_secret_is_stalled_after_timeout(waited_s: float, expected: str) -> None:
     """A Secret that does not exist is Reconciling for five minutes, then Stalled, with the same sentence."""
     since = NOW - timedelta(seconds=waited_s)
     state = failing(without_secrets(serving()), since)
-    assert outlook(state) == expected
+    assert true_condition(state) == expected
     assert "is not in namespace" in conditions(state)[expected]["message"]
-    assert since_of(state) == timestamps.iso(since)
+    assert failing_since(state) == timestamps.iso(since)
     status = render_status(plan(state), state.children)
     due_s = PATIENCE_S - waited_s if expected == "Reconciling" else None
     assert stalls_after_s(plan(state), status) == due_s
 
 
-def test_the_time_of_a_failure_begins_with_it_and_ends_when_the_resource_is_ready() -> None:
+def test_failing_since_is_set_on_failure_and_cleared_when_ready() -> None:
     """The first failure sets the time, and a Ready resource has none, so that the next failure has its own."""
-    assert since_of(without_secrets(serving())) == timestamps.iso(NOW)
-    mended = failing(serving(), NOW - timedelta(hours=1))
-    assert (outlook(mended), since_of(mended)) == ("Ready", None)
+    assert failing_since(without_secrets(serving())) == timestamps.iso(NOW)
+    recovered = failing(serving(), NOW - timedelta(hours=1))
+    assert (true_condition(recovered), failing_since(recovered)) == ("Ready", None)
 
 
-def test_a_new_spec_has_its_own_time() -> None:
+def test_new_generation_resets_failing_since() -> None:
     """A spec that was just applied is waited for, however long the one before it had failed."""
     state = failing(without_secrets(serving()), NOW - timedelta(hours=1))
     edited = replace(state, brain=replace(state.brain, generation=2))
-    assert (outlook(state), outlook(edited)) == ("Stalled", "Reconciling")
-    assert since_of(edited) == timestamps.iso(NOW)
+    assert (true_condition(state), true_condition(edited)) == ("Stalled", "Reconciling")
+    assert failing_since(edited) == timestamps.iso(NOW)
 
 
 @pytest.mark.parametrize(
@@ -106,70 +106,70 @@ def test_a_new_spec_has_its_own_time() -> None:
         (replace(serving(), brain=observed(spec(version="0.1.0")).brain), "Downgrade"),
     ],
 )
-def test_what_no_waiting_mends_is_stalled_at_once(state: ObservedState, reason: str) -> None:
+def test_permanent_error_is_stalled_immediately(state: ObservedState, reason: str) -> None:
     """An invalid field and a refused downgrade are Stalled in the first status, with their own reason."""
-    assert outlook(state) == "Stalled"
+    assert true_condition(state) == "Stalled"
     assert conditions(state)["Stalled"]["reason"] == reason
 
 
-def test_a_migration_that_runs_is_progress_however_long_it_failed_before() -> None:
+def test_running_migration_retry_is_reconciling() -> None:
     """A retried migration is Reconciling while it runs, and Stalled again at once if it fails again."""
     state = failing(observed(jobs=[job(ready=1)], pods=[pod("m", component="migrate")]), NOW - timedelta(hours=1))
-    assert outlook(state) == "Reconciling"
+    assert true_condition(state) == "Reconciling"
     assert conditions(state)["Reconciling"]["reason"] == "Running"
-    assert outlook(replace(state, jobs=(job(state="Failed"),))) == "Stalled"
+    assert true_condition(replace(state, jobs=(job(state="Failed"),))) == "Stalled"
 
 
-def test_a_migration_that_fails_is_tried_again_before_it_stalls() -> None:
-    """The first failure of a migration, such as of a database that is not there yet, is Reconciling."""
-    assert outlook(observed(jobs=[job(state="Failed")])) == "Reconciling"
+def test_first_migration_failure_is_reconciling() -> None:
+    """The first failure of a migration, such as a database that is not reachable yet, is Reconciling."""
+    assert true_condition(observed(jobs=[job(state="Failed")])) == "Reconciling"
 
 
-def test_a_rollout_that_the_cluster_gave_up_is_stalled_at_once() -> None:
-    """The progress deadline is five minutes already, so nobody waits as long again."""
+def test_exceeded_progress_deadline_is_stalled_immediately() -> None:
+    """The progress deadline has passed already, so no further wait follows."""
     exceeded = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
     pods = (pod("p0", ready=False, containers=[waiting("ImagePullBackOff")]),)
-    pulling = replace(deployed(serving(), readyReplicas=0, conditions=[]), pods=pods)
-    assert outlook(pulling) == "Reconciling"
-    given_up = deployed(pulling, conditions=[exceeded])
-    assert outlook(given_up) == "Stalled"
-    unobserved = deployed(given_up, observedGeneration=0)
-    assert outlook(unobserved) == "Reconciling", "the controller has not seen the corrected Deployment"
+    pulling = replace(with_deployment_status(serving(), readyReplicas=0, conditions=[]), pods=pods)
+    assert true_condition(pulling) == "Reconciling"
+    given_up = with_deployment_status(pulling, conditions=[exceeded])
+    assert true_condition(given_up) == "Stalled"
+    unobserved = with_deployment_status(given_up, observedGeneration=0)
+    assert true_condition(unobserved) == "Reconciling", "the controller has not observed the corrected Deployment"
 
 
-def test_the_failed_rollout_of_an_earlier_spec_is_not_that_of_a_new_one() -> None:
-    """While a new version migrates, the pods of the old one may fail as they like."""
+def test_failed_rollout_of_earlier_spec_does_not_stall_new_one() -> None:
+    """While a new version migrates, failing pods of the old one do not make the resource Stalled."""
     exceeded = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
-    old = deployed(serving(), readyReplicas=0, conditions=[exceeded])
+    old = with_deployment_status(serving(), readyReplicas=0, conditions=[exceeded])
     newer = replace(old, brain=replace(old.brain, spec=spec(version="0.3.0"), generation=2))
     state = failing(newer, NOW - timedelta(hours=1), generation=2)
     assert conditions(state)["Degraded"]["status"] == "True"
-    assert outlook(state) == "Reconciling"
+    assert true_condition(state) == "Reconciling"
 
 
-def test_a_refused_write_is_tried_again_before_it_stalls() -> None:
+def test_rejected_write_is_reconciling_before_stalled() -> None:
     """A quota or a webhook may change: what the API server refuses is Reconciling first."""
     refusal = "exceeded quota: pods=10."
-    assert outlook(serving(), refusal) == "Reconciling"
-    assert outlook(failing(serving(), NOW - timedelta(hours=1)), refusal) == "Stalled"
+    assert true_condition(serving(), refusal) == "Reconciling"
+    assert true_condition(failing(serving(), NOW - timedelta(hours=1)), refusal) == "Stalled"
 
 
-def test_a_paused_resource_stalls_only_if_a_change_waits() -> None:
-    """Paused and as the spec says is Ready; a change, a migration included, waits for a person."""
+def test_paused_resource_is_stalled_only_with_pending_change() -> None:
+    """A paused resource that matches its spec is Ready; one with a pending change or migration is Stalled."""
     state = serving()
     paused = replace(state, brain=replace(state.brain, spec=spec(paused=True)))
-    assert outlook(paused) == "Ready"
+    assert true_condition(paused) == "Ready"
     changed = replace(state, brain=replace(state.brain, spec=spec(paused=True, grpc={"port": 50099})))
-    assert outlook(changed) == "Stalled"
+    assert true_condition(changed) == "Stalled"
     assert "nothing is changed while it is paused" in conditions(changed)["Stalled"]["message"]
     newer = replace(state, brain=replace(state.brain, spec=spec(paused=True, version="0.3.0")))
     assert conditions(newer)["Stalled"]["reason"] == "Paused"
 
 
-def test_a_lesser_fault_leaves_a_resource_ready_and_not_stalled() -> None:
-    """A resource that serves as specified is done, whatever else Degraded names."""
+def test_degraded_serving_resource_is_ready_not_stalled() -> None:
+    """A resource that serves as specified is Ready, for any cause of Degraded."""
     state = serving(replicas=2)
-    assert outlook(replace(state, pods=(pod("p0", image=IMAGE), pod("p1", image=IMAGE)))) == "Ready"
+    assert true_condition(replace(state, pods=(pod("p0", image=IMAGE), pod("p1", image=IMAGE)))) == "Ready"
     hibernated = serving(replicas=0)
-    assert outlook(hibernated) == "Ready"
+    assert true_condition(hibernated) == "Ready"
     assert conditions(hibernated)["Ready"]["reason"] == "Hibernated"

@@ -1,4 +1,4 @@
-"""Ready means serving what the spec asks for, and every failure is named with its cause."""
+"""Ready means serving as specified, and every failure is reported with its cause."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def serving(**fields: Any) -> ObservedState:
     return replace(state, pods=tuple(pod(f"p{number}") for number in range(replicas)))
 
 
-def deployed(state: ObservedState, **status: Any) -> ObservedState:
+def with_deployment_status(state: ObservedState, **status: Any) -> ObservedState:
     """Return the same state with the Deployment's status changed."""
     live: Any = state.children[DEPLOYMENT]
     return replace(state, children={**state.children, DEPLOYMENT: {**live, "status": {**live["status"], **status}}})
 
 
-def down(state: ObservedState, report: str) -> ObservedState:
+def with_unready_pods(state: ObservedState, report: str) -> ObservedState:
     """Return the same state with no pod ready and a report of the cause for each."""
     pods = tuple(pod(f"p{number}", ready=False, containers=[RUNNING]) for number in range(len(state.pods)))
-    fallen = deployed(replace(state, pods=pods), readyReplicas=0)
+    fallen = with_deployment_status(replace(state, pods=pods), readyReplicas=0)
     return replace(fallen, reports={f"p{number}": report for number in range(len(pods))})
 
 
-def test_a_service_that_serves_is_ready_and_nothing_else_is_wrong() -> None:
+def test_conditions_of_serving_resource() -> None:
     """A serving resource is ready, valid, migrated and available; not progressing, degraded or paused."""
     reported = conditions(serving())
     assert {kind: each["status"] for kind, each in reported.items()} == {
@@ -68,7 +68,7 @@ def test_a_service_that_serves_is_ready_and_nothing_else_is_wrong() -> None:
     assert reported["Ready"]["message"] == "1 of 1 pods serve."
 
 
-def test_numbers_selector_and_endpoint_are_those_of_the_deployment() -> None:
+def test_status_has_replicas_selector_and_endpoint() -> None:
     """The status has the numbers, the selector and the endpoint that autoscalers and clients read."""
     status = render_status(plan(serving(replicas=2)), serving(replicas=2).children)
     assert {key: status[key] for key in ("replicas", "readyReplicas", "updatedReplicas", "phase", "version")} == {
@@ -82,9 +82,11 @@ def test_numbers_selector_and_endpoint_are_those_of_the_deployment() -> None:
     assert "app.kubernetes.io/instance=quickstart" in str(status["selector"])
 
 
-def test_with_postgresql_down_the_pods_are_named_with_their_reason() -> None:
+def test_unavailable_message_names_pods_with_redacted_reason() -> None:
     """Available=False names the pods that do not serve and their reports, without secrets."""
-    state = down(serving(replicas=2), "PostgreSQL cannot be reached at postgresql://u:hunter22@pg:5432/somabrain.")
+    state = with_unready_pods(
+        serving(replicas=2), "PostgreSQL cannot be reached at postgresql://u:hunter22@pg:5432/somabrain."
+    )
     reported = conditions(state)
     assert reported["Available"]["status"] == "False"
     assert reported["Available"]["message"] == (
@@ -95,9 +97,9 @@ def test_with_postgresql_down_the_pods_are_named_with_their_reason() -> None:
     assert render_status(plan(state), state.children)["phase"] == "Degraded"
 
 
-def test_one_pod_of_two_down_is_available_and_degraded() -> None:
+def test_partial_outage_is_available_and_degraded() -> None:
     """With one of two pods ready the service is available and degraded."""
-    state = deployed(serving(replicas=2), readyReplicas=1)
+    state = with_deployment_status(serving(replicas=2), readyReplicas=1)
     state = replace(state, pods=(pod("p0"), pod("p1", ready=False, containers=[RUNNING])), reports={"p1": "No disk."})
     reported = conditions(state)
     assert (reported["Available"]["status"], reported["Degraded"]["status"], reported["Ready"]["status"]) == (
@@ -111,10 +113,8 @@ def test_one_pod_of_two_down_is_available_and_degraded() -> None:
 @pytest.mark.parametrize(
     ("reason", "degraded"), [("FailedGetResourceMetric", "True"), ("ScalingDisabled", "False"), ("", "False")]
 )
-def test_an_autoscaler_that_cannot_scale_is_named_and_takes_nothing_from_what_serves(
-    reason: str, degraded: str
-) -> None:
-    """A failing autoscaler is Degraded and leaves Ready; one that is disabled or silent is no fault."""
+def test_failing_autoscaler_is_degraded_and_ready(reason: str, degraded: str) -> None:
+    """A failing autoscaler is Degraded and leaves Ready; a disabled one or one without conditions is not a failure."""
     state = serving(autoscaling={"min": 1, "max": 3})
     autoscaler: Any = state.children[AUTOSCALER]
     scaling = [{"type": "ScalingActive", "status": "False", "reason": reason, "message": "no metrics known"}]
@@ -126,7 +126,7 @@ def test_an_autoscaler_that_cannot_scale_is_named_and_takes_nothing_from_what_se
     )
 
 
-def test_a_missing_secret_leaves_what_serves_available() -> None:
+def test_missing_secret_leaves_service_available() -> None:
     """With a Secret missing the old pods stay available, and Ready and Degraded report it."""
     state = serving()
     missing = replace(state, references=tuple(replace(each, exists=False, digests={}) for each in state.references))
@@ -140,7 +140,7 @@ def test_a_missing_secret_leaves_what_serves_available() -> None:
     assert reported["Migrated"]["status"] == "Unknown"
 
 
-def test_a_migration_once_done_is_remembered_while_a_secret_is_missing() -> None:
+def test_completed_migration_stays_recorded_with_missing_secret() -> None:
     """A completed migration stays recorded while a Secret is missing; otherwise it would run again."""
     state = serving()
     missing = replace(state, references=tuple(replace(each, exists=False, digests={}) for each in state.references))
@@ -148,7 +148,7 @@ def test_a_migration_once_done_is_remembered_while_a_secret_is_missing() -> None
     assert status["migration"]["completedAt"] == "2026-01-02T03:00:00Z"
 
 
-def test_a_failed_migration_leaves_the_old_pods_serving() -> None:
+def test_failed_migration_leaves_service_available() -> None:
     """A failed migration is Migrated=False and Degraded=True with the Job's message, and Available stays True."""
     before = serving()
     changed = replace(
@@ -158,7 +158,7 @@ def test_a_failed_migration_leaves_the_old_pods_serving() -> None:
     )
     fingerprint = migration_hash("ghcr.io/somabrain/somabrain-service:0.3.0", "hash-of-owner-dsn")
     name = f"quickstart-migrate-{fingerprint[:8]}-1"
-    dead = pod("m", component="migrate", ready=False, containers=[samples.ended("no such role.")], job_name=name)
+    dead = pod("m", component="migrate", ready=False, containers=[samples.terminated("no such role.")], job_name=name)
     state = replace(changed, jobs=(job(state="Failed", fingerprint=fingerprint),), pods=(*before.pods, dead))
     reported = conditions(state)
     assert {kind: reported[kind]["status"] for kind in ("Migrated", "Degraded", "Available", "Ready")} == {
@@ -170,8 +170,8 @@ def test_a_failed_migration_leaves_the_old_pods_serving() -> None:
     assert "no such role." in reported["Migrated"]["message"]
 
 
-def test_a_deployment_just_applied_is_not_ready_before_its_controller_has_seen_it() -> None:
-    """Ready is False while the Deployment's observedGeneration is behind: its numbers are of before."""
+def test_deployment_is_not_ready_until_generation_is_observed() -> None:
+    """Ready is False while the Deployment's observedGeneration is behind: its numbers are outdated."""
     state = serving()
     live: Any = state.children[DEPLOYMENT]
     behind = {**live, "metadata": {**live["metadata"], "generation": 2}}
@@ -181,7 +181,7 @@ def test_a_deployment_just_applied_is_not_ready_before_its_controller_has_seen_i
 
 
 @pytest.mark.parametrize("edit", ["image", "container"])
-def test_drift_that_is_not_put_back_is_not_ready(edit: str) -> None:
+def test_paused_resource_with_drift_is_not_ready(edit: str) -> None:
     """A paused resource whose Deployment was edited by hand is not Ready."""
     state = serving_paused()
     live: Any = state.children[DEPLOYMENT]
@@ -199,15 +199,15 @@ def serving_paused() -> ObservedState:
     return replace(observed(spec(paused=True), status=migrated()), children=serving().children, pods=serving().pods)
 
 
-def test_a_paused_resource_that_serves_is_ready_and_paused() -> None:
+def test_paused_serving_resource_is_ready() -> None:
     """A paused resource that serves is Ready."""
     reported = conditions(serving_paused())
     assert (reported["Paused"]["status"], reported["Ready"]["status"]) == ("True", "True")
 
 
-def test_a_start_is_progress_and_no_fault() -> None:
+def test_starting_pods_are_progressing_not_degraded() -> None:
     """Pods that are merely starting are Progressing, not Degraded."""
-    state = deployed(
+    state = with_deployment_status(
         serving(),
         readyReplicas=0,
         conditions=[{"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}],
@@ -223,35 +223,37 @@ def test_a_start_is_progress_and_no_fault() -> None:
     assert reported["Available"]["message"] == "No pod serves. Pod p0: it is starting."
 
 
-def test_a_bad_image_is_degraded_at_once_and_names_the_field() -> None:
+def test_unpullable_image_is_degraded_and_names_field() -> None:
     """An image that cannot be pulled is reported before the progress deadline."""
     before = serving(image="registry.example/brain:nope", migration={"enabled": False})
-    state = deployed(before, readyReplicas=1, replicas=2, updatedReplicas=1)
+    state = with_deployment_status(before, readyReplicas=1, replicas=2, updatedReplicas=1)
     state = replace(state, pods=(pod("old"), pod("new", ready=False, containers=[waiting("ErrImagePull")])))
     live: Any = state.children[DEPLOYMENT]
     assert live["status"]["replicas"] == 2
-    reported = conditions(deployed(state, readyReplicas=0))
+    reported = conditions(with_deployment_status(state, readyReplicas=0))
     assert reported["Degraded"]["status"] == "True"
     assert "correct spec.image" in reported["Degraded"]["message"]
 
 
-def test_a_rollout_that_stalled_says_so() -> None:
+def test_exceeded_progress_deadline_is_degraded() -> None:
     """An exceeded progress deadline is Degraded with the reason Stalled."""
     stalled = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]
-    state = deployed(serving(), conditions=stalled, readyReplicas=0)
+    state = with_deployment_status(serving(), conditions=stalled, readyReplicas=0)
     reported = conditions(state)
     assert (reported["Degraded"]["reason"], reported["Progressing"]["status"]) == ("Stalled", "False")
 
 
-def test_pods_that_quota_forbids_are_explained() -> None:
-    """The Deployment controller's ReplicaFailure is passed on."""
+def test_replica_failure_message_is_reported() -> None:
+    """The message of the Deployment's condition ReplicaFailure is part of Degraded."""
     refused = [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: small"}]
-    reported = conditions(deployed(serving(), conditions=refused, readyReplicas=0, replicas=0, updatedReplicas=0))
+    reported = conditions(
+        with_deployment_status(serving(), conditions=refused, readyReplicas=0, replicas=0, updatedReplicas=0)
+    )
     assert "the pods cannot be created: exceeded quota: small" in reported["Degraded"]["message"]
 
 
-def test_no_replicas_is_hibernation_and_no_fault() -> None:
-    """With 0 replicas the resource is Hibernated: Ready, because nothing more is to be done, and not Available."""
+def test_zero_replicas_is_hibernated() -> None:
+    """With 0 replicas the resource is Hibernated: Ready, because the spec is met, and not Available."""
     state = serving(replicas=0)
     reported = conditions(state)
     assert (reported["Available"]["reason"], reported["Ready"]["status"], reported["Degraded"]["status"]) == (
@@ -262,13 +264,13 @@ def test_no_replicas_is_hibernation_and_no_fault() -> None:
     assert render_status(plan(state), state.children)["phase"] == "Hibernated"
 
 
-def test_what_the_api_server_refuses_is_in_the_status() -> None:
+def test_rejected_apply_is_reported() -> None:
     """A child that the API server refuses is reported by Ready and Degraded."""
     reported = conditions(serving(), refusal="The API server refused Deployment demo/quickstart-server: no.")
     assert (reported["Ready"]["status"], reported["Degraded"]["reason"]) == ("False", "ApplyRefused")
 
 
-def test_a_transition_time_stands_while_the_status_stands() -> None:
+def test_last_transition_time_changes_only_with_status() -> None:
     """lastTransitionTime changes with a condition's status, not with its message."""
     state = serving()
     earlier = "2026-01-01T00:00:00Z"
@@ -284,22 +286,22 @@ def test_a_transition_time_stands_while_the_status_stands() -> None:
     assert reported["Available"]["lastTransitionTime"] == "2026-01-02T03:04:05Z"
 
 
-def test_every_condition_is_about_the_generation_that_was_seen() -> None:
+def test_every_condition_has_observed_generation() -> None:
     """Each condition has the observedGeneration."""
     state = serving()
     reported = conditions(replace(state, brain=replace(state.brain, generation=7)))
     assert {each["observedGeneration"] for each in reported.values()} == {7}
 
 
-def test_the_same_facts_give_the_same_status() -> None:
-    """A status computed from itself is the same; otherwise it would be written for ever."""
+def test_status_is_idempotent() -> None:
+    """A status computed from itself is the same; otherwise it would be written in a loop."""
     state = serving()
     first = render_status(plan(state), state.children)
     later = replace(state, brain=replace(state.brain, status=first), now=state.now.replace(year=2027))
     assert render_status(plan(later), later.children) == first
 
 
-def test_another_hash_means_not_ready() -> None:
+def test_deployment_with_stale_hash_is_not_ready() -> None:
     """A Deployment applied for an earlier spec is not Ready."""
     state = serving()
     live: Any = state.children[DEPLOYMENT]
@@ -308,7 +310,7 @@ def test_another_hash_means_not_ready() -> None:
     assert conditions(replace(state, children={**state.children, DEPLOYMENT: older}))["Ready"]["status"] == "False"
 
 
-def test_a_deployment_of_somebody_else_is_not_ours() -> None:
+def test_deployment_of_other_owner_is_not_counted() -> None:
     """The numbers of another owner's Deployment are not reported."""
     state = observed(status=migrated())
     theirs = rolled_out(
@@ -318,7 +320,7 @@ def test_a_deployment_of_somebody_else_is_not_ours() -> None:
     assert status["readyReplicas"] == 0
 
 
-def test_an_image_of_another_repository_is_shown_whole() -> None:
+def test_version_of_other_repository_is_full_image() -> None:
     """The version is the tag of a release, and the whole image for any other repository."""
     state = serving(image="registry.example/brain:2", migration={"enabled": False})
     state = replace(state, pods=(pod("p0", image="registry.example/brain:2"),))
@@ -326,19 +328,19 @@ def test_an_image_of_another_repository_is_shown_whole() -> None:
     assert (status["version"], status["targetVersion"]) == ("registry.example/brain:2", "registry.example/brain:2")
 
 
-def test_pods_of_two_releases_have_no_common_version() -> None:
-    """In the middle of a rollout, with two images, there is no version."""
+def test_version_is_unset_with_two_images() -> None:
+    """During a rollout, with two images, the status has no version."""
     state = replace(serving(), pods=(pod("p0"), pod("p1", image="other:1")))
     assert "version" not in render_status(plan(state), state.children)
 
 
-def test_a_pod_more_in_the_middle_of_a_rollout_is_counted() -> None:
+def test_surge_pod_is_counted() -> None:
     """A surge pod is counted: the message is never `2 of 1`."""
-    state = deployed(serving(), replicas=2, readyReplicas=2, updatedReplicas=1)
+    state = with_deployment_status(serving(), replicas=2, readyReplicas=2, updatedReplicas=1)
     assert conditions(state)["Available"]["message"] == "2 of 2 pods serve."
 
 
-def test_a_webhook_that_undoes_what_was_applied_is_suspected() -> None:
+def test_remaining_drift_suggests_admission_webhook() -> None:
     """A field that differs after it was applied is reported, with an admission webhook as likely cause."""
     state = serving()
     live: Any = state.children[DEPLOYMENT]
@@ -349,7 +351,7 @@ def test_a_webhook_that_undoes_what_was_applied_is_suspected() -> None:
     assert "add 'Deployment spec.revisionHistoryLimit' to spec.ignoreDifferences" in reported["Degraded"]["message"]
 
 
-def test_what_the_spec_accepts_of_a_webhook_is_no_drift() -> None:
+def test_ignored_differences_are_not_drift() -> None:
     """A field of spec.ignoreDifferences, or one below it, may differ; others are still reported."""
     accepted = ["Deployment spec.revisionHistoryLimit", "Deployment spec.template.spec.containers[0]"]
     state = serving(ignoreDifferences=accepted)
@@ -364,8 +366,8 @@ def test_what_the_spec_accepts_of_a_webhook_is_no_drift() -> None:
     assert "(spec.progressDeadlineSeconds is changed)" in message
 
 
-def test_drift_of_another_child_that_stays_is_reported_beside_a_service_that_serves() -> None:
-    """A Service that a webhook changes for good makes the resource Degraded, but it is Ready."""
+def test_remaining_drift_of_other_child_is_degraded_and_ready() -> None:
+    """A Service that a webhook changes permanently makes the resource Degraded, but it is Ready."""
     state = serving()
     identity = ChildId("Service", "quickstart-grpc")
     live: Any = state.children[identity]
@@ -375,17 +377,17 @@ def test_drift_of_another_child_that_stays_is_reported_beside_a_service_that_ser
     assert "add 'Service spec.type' to spec.ignoreDifferences" in reported["Degraded"]["message"]
 
 
-def test_an_evicted_pod_is_no_server() -> None:
+def test_evicted_pod_is_ignored() -> None:
     """A Failed pod, as an eviction leaves it behind, is ignored."""
     evicted: Any = pod("p1", image="other:1", ready=False)
     evicted = {**evicted, "status": {**evicted["status"], "phase": "Failed"}}
     state = replace(serving(), pods=(pod("p0"), evicted))
     assert render_status(plan(state), state.children)["version"] == "0.2.0"
-    short = replace(deployed(serving(), readyReplicas=0), pods=(pod("p0", ready=False), evicted))
+    short = replace(with_deployment_status(serving(), readyReplicas=0), pods=(pod("p0", ready=False), evicted))
     assert "p1" not in conditions(short)["Available"]["message"]
 
 
-def test_an_edit_that_our_status_write_overtook_is_told_from_its_echo() -> None:
+def test_same_request_ignores_status_and_detects_edits() -> None:
     """A changed status leaves the request the same; another generation, annotation or deletion does not."""
     brain = observed().brain
     assert brain.same_request_as(replace(brain, status={"phase": "Ready"}))
@@ -393,9 +395,9 @@ def test_an_edit_that_our_status_write_overtook_is_told_from_its_echo() -> None:
         assert not brain.same_request_as(replace(brain, **edited))
 
 
-def test_a_new_pod_that_cannot_start_is_told_while_the_old_ones_serve() -> None:
+def test_failing_new_pod_is_degraded_during_rollout() -> None:
     """A rollout whose new pod cannot start is Degraded although the old pods serve."""
-    state = deployed(serving(), replicas=2, readyReplicas=1, updatedReplicas=1)
+    state = with_deployment_status(serving(), replicas=2, readyReplicas=1, updatedReplicas=1)
     stuck = pod("new", ready=False, containers=[waiting("CreateContainerConfigError", "no such file")])
     reported = conditions(replace(state, pods=(pod("old"), stuck)))
     assert (reported["Available"]["status"], reported["Degraded"]["reason"]) == ("True", "PodsNotReady")

@@ -58,30 +58,30 @@ DOWN = "False NoPodReady No pod serves."
         "a new resource does not serve yet",
         "it serves",
         "it serves with more pods",
-        "no pod serves, said once",
+        "no pod serves, reported once",
         "a new resource that fails",
-        "it serves, said once",
+        "it serves, reported once",
         "a new resource is migrated",
         "an upgrade is migrated",
-        "it is mended",
-        "not looked at",
-        "looked at again",
-        "a condition that is not told",
+        "a failure is corrected",
+        "a condition becomes unknown",
+        "an unknown condition becomes true",
+        "a condition without events",
     ],
 )
-def test_a_transition_is_told_once(before: Any, after: Any, expected: tuple[tuple[str, bool], ...]) -> None:
-    """A transition gives one event; it is a warning if a person may have to act."""
+def test_transition_emits_one_event(before: Any, after: Any, expected: tuple[tuple[str, bool], ...]) -> None:
+    """A transition gives one event, which is a warning if a person may have to act."""
     assert tuple((each.reason, each.warning) for each in transitions(before, after)) == expected
     assert transitions(after, after) == ()
 
 
-def test_a_long_sentence_fits_into_an_event() -> None:
+def test_event_message_is_truncated() -> None:
     """A message is cut at 1024 characters, as the API server refuses longer events."""
     (transition,) = transitions({}, status(Degraded=f"True Failed {'x' * 2000}"))
     assert transition == Transition("Failed", "x" * 1024, warning=True)
 
 
-def test_conditions_are_exposed_by_resource_until_it_is_gone() -> None:
+def test_condition_metric_is_removed_with_resource() -> None:
     """The gauge is 1 for True, 0 for False, -1 for Unknown; a deleted resource has no series."""
     metrics = Metrics()
     conditions: ConditionMetrics = metrics.conditions

@@ -19,7 +19,7 @@ A, B = Key("n", "a"), Key("n", "b")
 
 
 @asynccontextmanager
-async def working(
+async def running_queue(
     reconcile: Callable[[Key], Awaitable[float | None]], resync_s: float = 60
 ) -> AsyncIterator[WorkQueue]:
     queue = WorkQueue(reconcile, Metrics(), workers=4, resync_s=resync_s)
@@ -32,7 +32,7 @@ async def working(
             await task
 
 
-async def test_a_key_that_comes_often_while_it_is_worked_on_is_worked_on_once_more() -> None:
+async def test_adds_during_reconcile_are_coalesced() -> None:
     """A hundred events during a reconcile lead to one further reconcile."""
     reconciled: Counter[Key] = Counter()
     gate = asyncio.Event()
@@ -42,7 +42,7 @@ async def test_a_key_that_comes_often_while_it_is_worked_on_is_worked_on_once_mo
         await gate.wait()
         return None
 
-    async with working(reconcile) as queue:
+    async with running_queue(reconcile) as queue:
         queue.add(A)
         await until_async(lambda: reconciled[A] == 1)
         for _ in range(100):
@@ -52,7 +52,7 @@ async def test_a_key_that_comes_often_while_it_is_worked_on_is_worked_on_once_mo
         assert reconciled[A] == 2
 
 
-async def test_many_keys_are_worked_on_at_once() -> None:
+async def test_keys_are_reconciled_concurrently() -> None:
     """A key whose reconcile hangs does not delay others."""
     active: set[Key] = set()
     gate = asyncio.Event()
@@ -62,14 +62,14 @@ async def test_many_keys_are_worked_on_at_once() -> None:
         await gate.wait()
         return None
 
-    async with working(reconcile) as queue:
+    async with running_queue(reconcile) as queue:
         queue.add(A)
         queue.add(B)
         await until_async(lambda: active == {A, B})
         gate.set()
 
 
-async def test_a_key_is_never_worked_on_twice_at_once() -> None:
+async def test_reconciles_of_one_key_do_not_overlap() -> None:
     """Two reconciles of one key never overlap."""
     inside, most = 0, 0
 
@@ -81,7 +81,7 @@ async def test_a_key_is_never_worked_on_twice_at_once() -> None:
         inside -= 1
         return None
 
-    async with working(reconcile) as queue:
+    async with running_queue(reconcile) as queue:
         for _ in range(10):
             queue.add(A)
             await asyncio.sleep(0.004)
@@ -90,7 +90,7 @@ async def test_a_key_is_never_worked_on_twice_at_once() -> None:
 
 
 @pytest.mark.parametrize("error", [Aborted("lost a race"), Aborted("again")])
-async def test_a_key_that_fails_comes_back(error: Exception) -> None:
+async def test_failed_key_is_retried(error: Exception) -> None:
     """A key that fails is retried after its back-off until it succeeds."""
     tries = 0
 
@@ -101,12 +101,12 @@ async def test_a_key_that_fails_comes_back(error: Exception) -> None:
             raise error
         return None
 
-    async with working(reconcile) as queue:
+    async with running_queue(reconcile) as queue:
         queue.add(A)
         await until_async(lambda: tries == 3)
 
 
-async def test_a_fault_of_one_key_does_not_stop_another() -> None:
+async def test_error_of_one_key_does_not_stop_others() -> None:
     """An exception for one key, even an unexpected one, does not stop the others."""
     done: set[Key] = set()
 
@@ -116,13 +116,13 @@ async def test_a_fault_of_one_key_does_not_stop_another() -> None:
         done.add(key)
         return None
 
-    async with working(reconcile) as queue:
+    async with running_queue(reconcile) as queue:
         queue.add(A)
         queue.add(B)
         await until_async(lambda: done == {B})
 
 
-async def test_a_key_comes_back_when_its_time_says_so_and_by_the_resync() -> None:
+async def test_key_is_requeued_after_delay_and_by_resync() -> None:
     """A key is requeued after the delay that its reconcile returns, and by the resync."""
     reconciled: Counter[Key] = Counter()
 
@@ -130,14 +130,14 @@ async def test_a_key_comes_back_when_its_time_says_so_and_by_the_resync() -> Non
         reconciled[key] += 1
         return 0.05 if key == A and reconciled[A] == 1 else None
 
-    async with working(reconcile, resync_s=0.3) as queue:
+    async with running_queue(reconcile, resync_s=0.3) as queue:
         queue.add(A)
         queue.add(B)
         await until_async(lambda: reconciled[A] == 2 and reconciled[B] == 1)
         await until_async(lambda: reconciled[B] == 2)
 
 
-async def test_a_key_that_is_gone_does_not_come_back() -> None:
+async def test_deleted_key_is_not_resynced() -> None:
     """The key of a deleted resource is not resynced."""
     reconciled: Counter[Key] = Counter()
 
@@ -145,13 +145,13 @@ async def test_a_key_that_is_gone_does_not_come_back() -> None:
         reconciled[key] += 1
         return NO_REQUEUE
 
-    async with working(reconcile, resync_s=0.05) as queue:
+    async with running_queue(reconcile, resync_s=0.05) as queue:
         queue.add(A)
         await asyncio.sleep(0.3)
         assert reconciled[A] == 1
 
 
-async def test_the_echo_of_a_write_is_no_news() -> None:
+async def test_event_of_own_write_is_dropped() -> None:
     """An event is compared with our own writes once the key is idle: it may come before the write's response."""
     reconciled: Counter[Key] = Counter()
     written = False
@@ -163,7 +163,7 @@ async def test_the_echo_of_a_write_is_no_news() -> None:
         written = True
         return None
 
-    async with working(reconcile) as queue:
+    async with running_queue(reconcile) as queue:
         queue.add(A)
         await until_async(lambda: reconciled[A] == 1)
         queue.add(A, lambda: not written)
@@ -172,7 +172,7 @@ async def test_the_echo_of_a_write_is_no_news() -> None:
         assert reconciled[A] == 1
 
 
-async def test_stopping_lets_what_is_under_way_finish_and_takes_no_more() -> None:
+async def test_stop_finishes_only_running_reconciles() -> None:
     """On stop, running reconciles finish and no further one starts."""
     finished = asyncio.Event()
 
@@ -181,7 +181,7 @@ async def test_stopping_lets_what_is_under_way_finish_and_takes_no_more() -> Non
         finished.set()
         return None
 
-    async with working(reconcile) as queue:
+    async with running_queue(reconcile) as queue:
         queue.add(A)
         await asyncio.sleep(0.01)
         await queue.stop(5)
@@ -190,7 +190,7 @@ async def test_stopping_lets_what_is_under_way_finish_and_takes_no_more() -> Non
         assert queue.oldest_s() == 0
 
 
-async def test_what_a_cancellation_cuts_off_waits_for_the_next_run() -> None:
+async def test_cancelled_reconcile_is_repeated_by_next_run() -> None:
     """A reconcile cut off by a cancellation is done again by the next run, as after a lost Lease."""
     reconciled: list[Key] = []
     gate = asyncio.Event()
@@ -203,7 +203,7 @@ async def test_what_a_cancellation_cuts_off_waits_for_the_next_run() -> None:
     queue = WorkQueue(reconcile, Metrics(), workers=1, resync_s=60)
     queue.add(A)
     queue.add(B)
-    assert queue.oldest_s() == 0  # nobody works, so nothing is late
+    assert queue.oldest_s() == 0  # no worker runs, so no key is late
     first = asyncio.create_task(queue.run())
     await until_async(lambda: reconciled == [A])
     assert queue.oldest_s() > 0

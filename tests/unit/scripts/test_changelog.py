@@ -45,8 +45,8 @@ def write(tree: Path, name: str, text: str) -> None:
     (tree / "changelog.d" / name).write_text(text)
 
 
-def test_fragments_join_the_section_of_their_version(tree: Path) -> None:
-    """Each is an item under its heading, in the order of the kinds, and its file is gone."""
+def test_fold_adds_fragments_to_version_section(tree: Path) -> None:
+    """Each fragment becomes an item under its heading, in the order of the kinds, and its file is deleted."""
     write(tree, "a.new.md", "A new\nthing.\n")
     write(tree, "b.upgrade.md", "Do this.\n")
     write(tree, "c.faster.md", "word " * 30 + "end.\n")
@@ -80,7 +80,7 @@ def test_fragments_join_the_section_of_their_version(tree: Path) -> None:
     assert not list((tree / "changelog.d").iterdir())
 
 
-def test_a_new_version_has_a_section_of_its_own_above_the_others(tree: Path) -> None:
+def test_fold_adds_section_for_new_version(tree: Path) -> None:
     write(tree, "a.fixed.md", "Repaired.\n")
     assert run(tree, "fold", "1.2.0").returncode == 0
     assert (tree / "CHANGELOG.md").read_text() == BEFORE.replace(
@@ -100,7 +100,7 @@ def test_a_new_version_has_a_section_of_its_own_above_the_others(tree: Path) -> 
         ("a.new.md", "x" * 600 + ".", "at most 600"),
     ],
 )
-def test_a_malformed_fragment_is_refused_and_nothing_is_written(tree: Path, name: str, text: str, fault: str) -> None:
+def test_malformed_fragment_is_rejected_without_writing(tree: Path, name: str, text: str, fault: str) -> None:
     write(tree, name, text)
     ended = run(tree, "fold", "1.1.0")
     assert ended.returncode == 1

@@ -1,4 +1,4 @@
-"""Tests that change the product from outside, or import another test, are named with the remedy."""
+"""Tests that modify the product from outside, or import another test, are reported with the remedy."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ setattr(message, "size", 5)
         ("from . import test_b", f"1: imports `.test_b`, another test; {HELPER}"),
     ],
 )
-def test_a_breach_is_named_with_its_line_and_remedy(source: str, breach: str) -> None:
-    """Each way to set what is imported, and each form of import."""
+def test_breach_has_line_and_remedy(source: str, breach: str) -> None:
+    """Every way to set an imported name, and every form of import, is reported."""
     assert list(breaches_of(ast.parse(source))) == [breach]
 
 
-def test_what_is_a_tests_own_is_free() -> None:
-    """Its objects, the environment, and modules that are not tests."""
+def test_own_objects_may_be_modified() -> None:
+    """A test may set its own objects and the environment, and import modules that are not tests."""
     assert list(breaches_of(ast.parse(OWN))) == []

@@ -1,4 +1,4 @@
-"""The glossary is the law of names and texts: a breach is named by file, line and remedy."""
+"""Names and texts follow the glossary; a breach is reported with file, line and remedy."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class Relay:
         ("HTTPServer2", ("http", "server")),
     ],
 )
-def test_a_name_is_split_into_its_words(name: str, words: tuple[str, ...]) -> None:
-    """At underscores and capitals, whatever its case."""
+def test_words_of_splits_name(name: str, words: tuple[str, ...]) -> None:
+    """A name is split at underscores and capitals, in upper, lower and mixed case."""
     assert words_of(name) == words
 
 
-def test_names_and_docstrings_of_a_module_are_read() -> None:
-    """Its own name, classes, functions, fields and constants, no locals; docstrings of fields among the others."""
+def test_names_and_docstrings_are_collected() -> None:
+    """Names of modules, classes, functions, fields and constants are collected, and all docstrings; locals are not."""
     tree = ast.parse(SOURCE)
     names = {(name.kind, name.text) for name in names_of(Path("relaying.py"), tree)}
     assert names == {
@@ -75,8 +75,8 @@ def test_names_and_docstrings_of_a_module_are_read() -> None:
     assert texts == {"Whoever reads this.", "The limit.", "Its size."}
 
 
-def test_a_breach_is_named_with_its_remedy() -> None:
-    """For a name by its word, for a text by its phrase, across line ends and at a sentence's beginning."""
+def test_breach_names_remedy() -> None:
+    """Words are matched in names, and phrases in texts: across line ends and at the beginning of a docstring."""
     words, phrases = read_rules(GLOSSARY, "names"), read_rules(GLOSSARY, "texts")
     assert list(banned("a.py:3: field", "last_told", words)) == ["a.py:3: field `last_told` uses 'told'; write publish"]
     assert list(banned("a.py:3: field", "toldest", words)) == []
@@ -87,21 +87,21 @@ def test_a_breach_is_named_with_its_remedy() -> None:
     assert list(begun("a.py:1", "Whatever it is, and what for.", beginnings)) == []
 
 
-def test_a_glossary_without_rules_is_an_error() -> None:
-    """A check that reads none would pass everything."""
+def test_glossary_without_table_is_an_error() -> None:
+    """A missing table is an error, since a check without rules would pass everything."""
     with pytest.raises(ValueError, match="has no table"):
         read_rules(GLOSSARY, "exceptions")
 
 
-def test_floors_are_the_longest_chain_and_a_circle_is_one() -> None:
-    """Folders that import each other stand on one floor."""
+def test_floors_is_longest_import_chain() -> None:
+    """Folders that import each other share one floor."""
     graph = {"cli": {"server"}, "server": {"store", "domain"}, "store": {"domain", "index"}, "index": {"store"}}
     assert sorted(map(sorted, components(graph))) == [["cli"], ["domain"], ["index", "store"], ["server"]]
     assert floors(graph) == 4
 
 
-def test_the_counts_are_of_this_repository() -> None:
-    """The report counts what is asked for, in all four packages."""
+def test_report_counts_this_repository() -> None:
+    """The report counts the requested words, in all four packages."""
     lines = list(report(Path(__file__).parents[3], ("namespace",)))
     assert any(line.split()[-1] == "namespace" and int(line.split()[0]) > 50 for line in lines)
     assert sum(line.startswith(("  common:", "  operator/", "  service/", "  client/")) for line in lines) == 4

@@ -1,4 +1,4 @@
-"""Property tests have no deadline: a busy machine is no counterexample."""
+"""Property tests have no deadline: a slow run on a busy machine is not a counterexample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts for the model, and what is accepted of Host, Origin and exchanged tokens."""
+"""Error texts for the model, and the checks of Host, Origin and exchanged tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECRET = "s" * 32
 KEY = "k" * 32
 
 
-def refused(fields: dict[str, str], message: str, retry_after_s: float | None = None) -> CallError:
+def call_error(fields: dict[str, str], message: str, retry_after_s: float | None = None) -> CallError:
     details = ErrorDetails("INVALID_ARGUMENT", {}, "r1", retry_after_s, fields)
     return CallError(grpc.StatusCode.INVALID_ARGUMENT, message, details)
 
@@ -40,20 +40,20 @@ def refused(fields: dict[str, str], message: str, retry_after_s: float | None = 
         ("query", "query"),
     ],
 )
-def test_the_fields_of_the_contract_are_told_as_arguments(field: str, argument: str) -> None:
-    error = refused({field: "is too long; shorten it"}, f"{field}: is too long; shorten it", 1.5)
+def test_call_message_maps_contract_fields_to_arguments(field: str, argument: str) -> None:
+    error = call_error({field: "is too long; shorten it"}, f"{field}: is too long; shorten it", 1.5)
     assert call_message(error) == (
         f"INVALID_ARGUMENT: {argument}: is too long; shorten it Try again in 1.5 s. (request r1)"
     )
 
 
-def test_an_error_without_details_still_says_what_it_is() -> None:
+def test_call_message_without_details_has_status_and_message() -> None:
     error = CallError(grpc.StatusCode.UNAVAILABLE, "the service is away", ErrorDetails())
     assert call_message(error) == "UNAVAILABLE: the service is away"
 
 
-def test_invalid_arguments_are_named_without_their_values() -> None:
-    """Unknown, missing and wrong ones at once; no value is repeated."""
+def test_arguments_message_names_fields_without_values() -> None:
+    """The message lists unknown, missing and invalid arguments at once, without their values."""
     with pytest.raises(ValidationError) as caught:
         Recall.model_validate({"limit": "sesame", "open": "sesame"})
     message = arguments_message("recall", caught.value, Recall.model_fields)
@@ -63,7 +63,7 @@ def test_invalid_arguments_are_named_without_their_values() -> None:
     assert "sesame" not in message
 
 
-def test_a_memory_is_given_by_name_or_key() -> None:
+def test_memory_is_addressed_by_either_name_or_key() -> None:
     assert Get(key="a/b").memory("notes") == "namespaces/notes/keys/a/b"
     assert Get(name="namespaces/n/memories/1").memory("notes") == "namespaces/n/memories/1"
     for given in ({}, {"name": "n", "key": "k"}):
@@ -92,8 +92,8 @@ def test_a_memory_is_given_by_name_or_key() -> None:
         (None, False),
     ],
 )
-def test_hosts(host: str | None, accepted: bool) -> None:
-    """Loopback with any port, the public URL's, and those that are listed."""
+def test_accepts_host(host: str | None, accepted: bool) -> None:
+    """Accepted are loopback with any port, the public URL's host, and the listed ones."""
     origin = accepted_origins(("mcp.svc:*",), (), "https://memory.example.com/mcp", loopback=False)
     assert origin.accepts_host(host) is accepted
 
@@ -111,8 +111,8 @@ def test_hosts(host: str | None, accepted: bool) -> None:
         ("http://localhost.evil.example:1", False, False),
     ],
 )
-def test_origins(origin: str | None, on_loopback: bool, elsewhere: bool) -> None:
-    """The public URL's and those that are listed, and on a loopback host those of loopback."""
+def test_accepts_origin(origin: str | None, on_loopback: bool, elsewhere: bool) -> None:
+    """Accepted are the public URL's origin, the listed ones, and on a loopback host those of loopback."""
     for loopback, accepted in ((True, on_loopback), (False, elsewhere)):
         listed = ("https://console.example.com",)
         accepted_by = accepted_origins((), listed, "https://memory.example.com/mcp", loopback=loopback)
@@ -128,30 +128,30 @@ def test_origins(origin: str | None, on_loopback: bool, elsewhere: bool) -> None
         ("https://m.example/", "/", "/.well-known/oauth-protected-resource"),
     ],
 )
-def test_the_metadata_is_where_rfc_9728_has_it(url: str, path: str, metadata: str) -> None:
+def test_metadata_path_follows_rfc_9728(url: str, path: str, metadata: str) -> None:
     resource = ProtectedResource(url, "https://id.example", with_scopes=True)
     assert (resource.path, resource.metadata_path) == (path, metadata)
     assert resource.challenge().startswith('Bearer resource_metadata="https://m.example')
     assert resource.metadata()["scopes_supported"] == ["memory.read", "memory.write"]
 
 
-def exchanged(**claims: object) -> str:
+def exchanged_token(**claims: object) -> str:
     return jwt.encode({"sub": "ada", "tenant": "a", "scope": "memory.read", **claims}, KEY, algorithm="HS256")
 
 
 @pytest.mark.parametrize(
     ("token", "error"),
     [
-        (exchanged(), None),
-        (exchanged(scope=""), None),
+        (exchanged_token(), None),
+        (exchanged_token(scope=""), None),
         ("opaque", None),
-        (exchanged(sub="eve"), "another subject or tenant"),
-        (exchanged(tenant="b"), "another subject or tenant"),
-        (exchanged(scope="memory.read memory.write"), r"more scopes \(memory.write\)"),
-        (exchanged(scope=["memory.admin"]), r"more scopes \(memory.admin\)"),
+        (exchanged_token(sub="eve"), "another subject or tenant"),
+        (exchanged_token(tenant="b"), "another subject or tenant"),
+        (exchanged_token(scope="memory.read memory.write"), r"more scopes \(memory.write\)"),
+        (exchanged_token(scope=["memory.admin"]), r"more scopes \(memory.admin\)"),
     ],
 )
-def test_an_exchanged_token_is_of_the_caller_and_no_more(token: str, error: str | None) -> None:
+def test_exchanged_token_with_other_identity_or_more_scopes_is_rejected(token: str, error: str | None) -> None:
     claims = TokenClaims(AuthSettings(tenant_claim="/tenant", scope_claim="/scope"))
     identity = Identity("ada", "a", "https://id.example", frozenset({"memory.read"}), time.time() + 60)
     if error is None:
@@ -177,7 +177,7 @@ def test_an_exchanged_token_is_of_the_caller_and_no_more(token: str, error: str 
         ),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(settings: dict[str, object], message: str) -> None:
+def test_conflicting_settings_are_rejected(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message) as caught:
         McpSettings.model_validate(settings)
     assert TokenExchangeSettings().url is None

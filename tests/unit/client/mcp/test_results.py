@@ -48,7 +48,7 @@ NEUTRAL = Breakdown(0, 0, 0, 0, 1, 1)
 PARTS = Breakdown(0.1234567, 1, 0.2, 0.3, 0.9, 1.1, 0.4, 0.5, 0.6, 1.2, True)
 
 
-def test_defaults_are_left_out() -> None:
+def test_memory_result_omits_default_values() -> None:
     """A plain memory has its name, text, time and etag; a full one every field of the schema."""
     assert results.memory_result(PLAIN) == {
         "name": "namespaces/n/memories/1",
@@ -60,9 +60,9 @@ def test_defaults_are_left_out() -> None:
     assert results.memory_result(FULL)["session_position"] == 0
 
 
-def test_every_part_of_a_score_that_counts_is_shown() -> None:
-    found = RecallResult((Hit(PLAIN, 0.5, NEUTRAL), Hit(FULL, 0.4, PARTS)), (), False, "", "", False, 0.0)
-    hits = results.recall_result(found)["hits"]
+def test_breakdown_lists_non_neutral_score_parts() -> None:
+    result = RecallResult((Hit(PLAIN, 0.5, NEUTRAL), Hit(FULL, 0.4, PARTS)), (), False, "", "", False, 0.0)
+    hits = results.recall_result(result)["hits"]
     assert hits[0]["breakdown"] == {}
     assert hits[1]["breakdown"] == {
         "lexical": 0.123457,
@@ -80,7 +80,7 @@ def test_every_part_of_a_score_that_counts_is_shown() -> None:
 
 
 def test_results_match_their_schemas() -> None:
-    """Whatever is set, also beside more pages, degraded and truncated."""
+    """Every result is valid, with few fields or all, with further pages, degraded and truncated."""
     group = MemoryGroup("s", 2, NOW, NOW, NOW)
     match = WordMatch("tea", "coffee", 0.5)
     for memory in (PLAIN, FULL):
@@ -104,7 +104,7 @@ def validate(schema: dict[str, object], instance: object) -> None:
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: str(tool.name))
-def test_schemas_are_valid_and_every_argument_is_described(tool: object) -> None:
+def test_tool_schemas_are_valid_and_describe_every_argument(tool: object) -> None:
     definition = tool.definition()  # type: ignore[attr-defined]
     for schema in (definition.input_schema, definition.output_schema):
         Draft202012Validator.check_schema(schema)

@@ -1,4 +1,4 @@
-"""Only a usual call of a tool is read without the SDK; all else is left to it."""
+"""Only a plain tool call is parsed without the SDK; any other request falls back to it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REQUEST = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": PARAMS}
 
 
 def parse(request: object = REQUEST, *more: tuple[str, str], **headers: str | None) -> ToolRequest | None:
-    """Parse a request with headers of which some are replaced, removed (None), or given once more."""
+    """Parse a request with some headers replaced, removed (None), or repeated."""
     named = {**HEADERS, **{name.replace("_", "-"): value for name, value in headers.items()}}
     given = CIMultiDict({name: value for name, value in named.items() if value is not None})
     given.extend(more)
@@ -35,8 +35,8 @@ def parse(request: object = REQUEST, *more: tuple[str, str], **headers: str | No
     return parse_tool_request(body, CIMultiDictProxy(given))
 
 
-def test_a_usual_call_is_read_in_both_revisions() -> None:
-    """It has its id, tool and arguments, with and without the members that are optional."""
+def test_tool_call_is_parsed_in_both_protocol_revisions() -> None:
+    """The parsed call has its id, tool and arguments, with and without optional members."""
     assert parse() == ToolRequest(1, "recall", {"query": "tea"}, stateless=True)
     handshake = {"MCP_Protocol_Version": "2025-11-25", "Mcp_Method": None, "Mcp_Name": None}
     without_meta = {**REQUEST, "id": "x", "params": {"name": "recall", "arguments": {}}}
@@ -71,7 +71,7 @@ def test_a_usual_call_is_read_in_both_revisions() -> None:
         {**REQUEST, "params": {**PARAMS, "_meta": {**META, "io.modelcontextprotocol/protocolVersion": "1999-01-01"}}},
     ],
 )
-def test_an_unusual_body_is_left_to_the_sdk(request_or_headers: object) -> None:
+def test_unsupported_body_falls_back_to_sdk(request_or_headers: object) -> None:
     assert parse(request_or_headers) is None
 
 
@@ -92,17 +92,17 @@ def test_an_unusual_body_is_left_to_the_sdk(request_or_headers: object) -> None:
         {"Mcp_Param_Query": "tea"},
     ],
 )
-def test_unusual_headers_are_left_to_the_sdk(headers: dict[str, str | None]) -> None:
+def test_unsupported_headers_fall_back_to_sdk(headers: dict[str, str | None]) -> None:
     assert parse(REQUEST, **headers) is None
 
 
 @pytest.mark.parametrize("name", ["Mcp-Method", "Mcp-Name", "MCP-Protocol-Version"])
-def test_a_header_that_is_sent_twice_is_left_to_the_sdk(name: str) -> None:
+def test_repeated_header_falls_back_to_sdk(name: str) -> None:
     assert parse(REQUEST, (name, HEADERS[name])) is None
 
 
-def test_a_response_has_what_its_revision_demands() -> None:
-    """Structured results, errors, and in the stateless revision the kind of result and the server's identity."""
+def test_tool_response_follows_protocol_revision() -> None:
+    """Responses have structured results or errors; stateless ones also the result type and the server's identity."""
     text = '{"text":"a \\"quote\\" and é"}'
     stateless = ToolRequest("a", "get", {}, stateless=True)
     answer: dict[str, Any] = json.loads(tool_response(stateless, text, text, '{"name":"somabrain"}'))

@@ -14,12 +14,12 @@ from tests.contract import METHODS, path
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_every_method_has_its_scope_in_the_default_policy(method: MethodDescriptor) -> None:
+def test_default_policy_lists_every_method_once(method: MethodDescriptor) -> None:
     policy = files("common.policy").joinpath("sb.rego").read_text()
     assert policy.count(f'"{path(method)}"') == 1
 
 
-def test_true_and_nothing_else_allows() -> None:
+def test_allow_true_is_allowed() -> None:
     assert parse_decision({"result": {"allow": True}}) == Decision(True)
 
 
@@ -30,25 +30,25 @@ json = st.recursive(
 
 
 @given(json)
-def test_any_other_answer_denies(document: object) -> None:
+def test_any_other_response_is_denied(document: object) -> None:
     allowed = parse_decision(document).allowed
     has_result = isinstance(document, dict) and isinstance(document.get("result"), dict)
     assert not allowed or (has_result and document["result"]["allow"] is True)  # type: ignore[index]
 
 
 @pytest.mark.parametrize("allow", ["true", 1, [True], {"allow": True}, None])
-def test_what_looks_like_true_is_not(allow: object) -> None:
+def test_truthy_allow_is_denied(allow: object) -> None:
     assert not parse_decision({"result": {"allow": allow}}).allowed
 
 
-def test_reasons_are_kept_and_bounded() -> None:
+def test_decision_reasons_are_bounded() -> None:
     reasons = ["r" * 10_000] * 100
     decision = parse_decision({"result": {"allow": False, "reasons": [7, *reasons]}})
     assert len(decision.reasons) == MAX_REASONS
     assert all(len(reason) <= 200 for reason in decision.reasons)
 
 
-def test_no_scope_claim_is_asked_as_null_and_no_scopes_as_none_held() -> None:
+def test_missing_scope_claim_is_null_and_empty_scopes_are_a_list() -> None:
     policy_input = PolicyInput("s", "t", None, "/m", "n")
     assert policy_input.to_json()["scopes"] is None
     assert policy_input._replace(scopes=frozenset()).to_json()["scopes"] == []

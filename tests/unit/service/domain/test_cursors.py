@@ -1,4 +1,4 @@
-"""Tokens belong to one version or one request; altered ones are refused."""
+"""Tokens are bound to one version or one request; altered ones are rejected."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TENANT = tenant_id("i", "t")
 
 
 @given(st.integers(0, 2**62), st.integers(0, 2**62))
-def test_a_read_is_allowed_from_the_tokens_version_on(written: int, current: int) -> None:
+def test_consistency_token_requires_its_version(written: int, current: int) -> None:
     token = consistency_token(NOTES, NamespaceVersion("e", written))
     if current >= written:
         check_consistency(token, NOTES, NamespaceVersion("e", current))
@@ -47,7 +47,7 @@ def test_a_read_is_allowed_from_the_tokens_version_on(written: int, current: int
             check_consistency(token, NOTES, NamespaceVersion("e", current))
 
 
-def test_a_token_of_another_namespace_or_epoch_is_refused() -> None:
+def test_consistency_token_of_other_namespace_or_epoch_is_rejected() -> None:
     token = consistency_token(NOTES, NamespaceVersion("e", 1))
     with pytest.raises(InvalidArgument, match="another namespace"):
         check_consistency(token, OTHER, NamespaceVersion("e", 1))
@@ -57,7 +57,7 @@ def test_a_token_of_another_namespace_or_epoch_is_refused() -> None:
 
 
 @given(st.text(max_size=60))
-def test_what_is_no_token_is_refused_by_field(text: str) -> None:
+def test_malformed_token_error_names_field(text: str) -> None:
     if text:
         with pytest.raises(InvalidArgument) as caught:
             check_consistency(text, NOTES, NamespaceVersion("e", 1))
@@ -68,7 +68,7 @@ def test_what_is_no_token_is_refused_by_field(text: str) -> None:
 
 
 @given(st.data())
-def test_a_token_with_a_changed_letter_is_refused(data: st.DataObject) -> None:
+def test_altered_token_is_rejected(data: st.DataObject) -> None:
     token = consistency_token(NOTES, NamespaceVersion("e", 7))
     at = data.draw(st.integers(0, len(token) - 2))  # of the last letter not all bits count
     letter = data.draw(st.sampled_from("ABCDabcd0189").filter(lambda c: c != token[at]))
@@ -76,7 +76,7 @@ def test_a_token_with_a_changed_letter_is_refused(data: st.DataObject) -> None:
         check_consistency(token[:at] + letter + token[at + 1 :], NOTES, NamespaceVersion("e", 9))
 
 
-def test_a_token_that_is_nested_too_deeply_is_refused() -> None:
+def test_deeply_nested_token_is_rejected() -> None:
     """A caller who computes the checksum over such a token gets the field's error, not an internal one."""
     body = b"[" * 1_450
     checksum = hashlib.blake2b(body, digest_size=6).digest()
@@ -89,14 +89,14 @@ def test_a_token_that_is_nested_too_deeply_is_refused() -> None:
 @pytest.mark.parametrize(
     ("key", "memory"), [(5, 1), (None, 1), (["1"], 1), ("1", True), ("1", "1"), ("1", -1), ("1", 2**63)]
 )
-def test_a_page_token_that_somebody_made_up_is_refused(key: Any, memory: Any) -> None:
-    """A forged page token is refused even with a correct digest, which is no secret."""
+def test_forged_page_token_is_rejected(key: Any, memory: Any) -> None:
+    """A forged page token is rejected even with a correct digest, which is not secret."""
     token = page_token(TENANT, ListQuery(NOTES), key, memory)
     with pytest.raises(InvalidArgument, match="is invalid"):
         parse_page_token(TENANT, ListQuery(NOTES, page_token=token))
 
 
-def test_a_page_token_comes_back_for_its_request_and_no_other() -> None:
+def test_page_token_is_bound_to_its_request() -> None:
     query = ListQuery(NOTES, page_size=5)
     token = page_token(TENANT, query, "2024-01-01", 42)
     assert parse_page_token(TENANT, ListQuery(NOTES, page_size=5, page_token=token)) == ("2024-01-01", 42)
@@ -112,7 +112,7 @@ def test_a_page_token_comes_back_for_its_request_and_no_other() -> None:
         parse_page_token(TENANT, ListQuery(NOTES, page_token=consistency_token(NOTES, NamespaceVersion("e", 1))))
 
 
-def test_a_page_of_namespaces_continues_where_it_ended_and_only_there() -> None:
+def test_namespaces_page_token_is_bound_to_its_request() -> None:
     token = namespaces_page_token(TENANT, NamespaceQuery(5), NOTES)
     assert parse_namespaces_page_token(TENANT, NamespaceQuery(5, token)) == "notes"
     assert parse_namespaces_page_token(TENANT, NamespaceQuery(5)) == ""
@@ -130,7 +130,7 @@ def test_a_page_of_namespaces_continues_where_it_ended_and_only_there() -> None:
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, LAST_ORDINAL))
-def test_a_cursor_comes_back_for_its_namespace_and_no_other(version: int, ordinal: int) -> None:
+def test_feed_cursor_is_bound_to_its_namespace(version: int, ordinal: int) -> None:
     position, now = Position(version, ordinal), NamespaceVersion("e", 2**63 - 1)
     cursor = feed_cursor(TENANT, NOTES, "e", position)
     assert parse_feed_cursor(TENANT, NOTES, cursor, now) == position
@@ -139,7 +139,7 @@ def test_a_cursor_comes_back_for_its_namespace_and_no_other(version: int, ordina
             parse_feed_cursor(tenant, parent, cursor, now)
 
 
-def test_a_cursor_or_an_export_of_another_history_is_out_of_range() -> None:
+def test_cursor_and_export_token_of_other_epoch_are_out_of_range() -> None:
     cursor = feed_cursor(TENANT, NOTES, "e", Position(5))
     query = ExportQuery(NOTES, resume_token=export_token(TENANT, ExportQuery(NOTES), NamespaceVersion("e", 5), 1))
     for now in (NamespaceVersion("f", 9), NamespaceVersion("e", 4)):
@@ -149,7 +149,7 @@ def test_a_cursor_or_an_export_of_another_history_is_out_of_range() -> None:
             parse_export_token(TENANT, query, now)
 
 
-def test_an_exports_token_comes_back_for_its_request_and_no_other() -> None:
+def test_export_token_is_bound_to_its_request() -> None:
     now, token = NamespaceVersion("e", 9), export_token(TENANT, ExportQuery(NOTES), NamespaceVersion("e", 5), 42)
     assert parse_export_token(TENANT, ExportQuery(NOTES, resume_token=token), now) == (NamespaceVersion("e", 5), 42)
     for tenant, query in (
@@ -167,8 +167,8 @@ def test_an_exports_token_comes_back_for_its_request_and_no_other() -> None:
 @pytest.mark.parametrize(
     ("version", "other"), [(-1, 1), (2**63, 1), (True, 1), (1, -1), (1, 2**63), (1, True), ("1", 1)]
 )
-def test_a_place_in_the_feed_that_somebody_made_up_is_refused(version: Any, other: Any) -> None:
-    """Forged cursors and resume tokens are refused even with a correct digest, which is no secret."""
+def test_forged_cursor_and_export_token_are_rejected(version: Any, other: Any) -> None:
+    """Forged cursors and resume tokens are rejected even with a correct digest, which is not secret."""
     with pytest.raises(InvalidArgument, match="is invalid"):
         parse_feed_cursor(
             TENANT, NOTES, feed_cursor(TENANT, NOTES, "e", Position(version, other)), NamespaceVersion("e", 9)
@@ -178,7 +178,7 @@ def test_a_place_in_the_feed_that_somebody_made_up_is_refused(version: Any, othe
         parse_export_token(TENANT, ExportQuery(NOTES, resume_token=forged), NamespaceVersion("e", 9))
 
 
-def test_a_request_key_tells_bodies_apart_and_holds_neither_id_nor_text() -> None:
+def test_request_key_distinguishes_bodies_and_hides_id_and_text() -> None:
     def key(body: object, request_id: str = "id-1", tenant: str = "t") -> tuple[bytes, bytes]:
         derived = request_key(tenant_id("i", tenant), request_id, "Remember", body)
         assert derived is not None
@@ -196,6 +196,6 @@ def test_a_request_key_tells_bodies_apart_and_holds_neither_id_nor_text() -> Non
         request_key(TENANT, "x" * 129, draft)
 
 
-def test_a_canonical_form_leaves_out_defaults_so_that_new_fields_change_no_old_one() -> None:
+def test_canonical_bytes_omit_default_values() -> None:
     assert canonical_bytes(MemoryDraft("bees", ttl=timedelta(hours=1))) == b'{"text":"bees","ttl":3600.0}'
     assert canonical_bytes([None, NOTES, Vector.of((1.0, 0.5))]) == b'[null,{"namespace":"notes"},{"values":[1.0,0.5]}]'

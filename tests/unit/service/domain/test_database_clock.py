@@ -1,4 +1,4 @@
-"""The database's clock as a process measures it: within the bounds of each reading, moved by no more than needed."""
+"""The database's clock as measured by a process: within the bounds of each reading, corrected no more than needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 @dataclass
 class Host:
-    """A host whose monotonic clock stands at `at_s`, and whose wall clock is `ahead_s` ahead of the database's."""
+    """A host whose monotonic clock reads `at_s`, and whose wall clock is `ahead_s` ahead of the database's."""
 
     at_s: float = 1000.0
     ahead_s: float = 0.0
@@ -37,13 +37,13 @@ class Host:
         return clock.record(sent_s, answer, self.at_s)
 
 
-def test_before_the_first_reading_there_is_no_time() -> None:
+def test_now_before_first_reading_is_unavailable() -> None:
     with pytest.raises(StoreUnavailable, match="has not been read yet; try again"):
         Host().clock().now()
 
 
-def test_the_first_reading_is_taken_in_the_middle_of_its_way() -> None:
-    """Half of the way there and back is subtracted, so ways of the same length leave no error."""
+def test_first_reading_subtracts_half_round_trip() -> None:
+    """Half of the round trip is subtracted, so symmetric latencies leave no error."""
     host = Host(ahead_s=90)
     clock = host.clock()
     assert host.read(clock, 0.2, 0.2) == timedelta(0)
@@ -52,7 +52,7 @@ def test_the_first_reading_is_taken_in_the_middle_of_its_way() -> None:
     assert abs(clock.now() - host.database_time()) <= MICROSECOND
 
 
-def test_a_wall_clock_that_is_set_changes_nothing() -> None:
+def test_wall_clock_change_has_no_effect() -> None:
     host = Host()
     clock = host.clock()
     host.read(clock, 0.001, 0.001)
@@ -61,8 +61,8 @@ def test_a_wall_clock_that_is_set_changes_nothing() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 5)), min_size=1, max_size=20))
-def test_the_error_is_at_most_the_quickest_answer_so_far(ways: list[tuple[float, float]]) -> None:
-    """However slow other answers are, and however unequal both ways, a quick one bounds the error for good."""
+def test_error_is_bounded_by_shortest_round_trip(ways: list[tuple[float, float]]) -> None:
+    """One short round trip bounds the error permanently, however slow or asymmetric the others are."""
     host = Host()
     clock = host.clock()
     for out_s, back_s in ways:
@@ -75,7 +75,7 @@ def test_the_error_is_at_most_the_quickest_answer_so_far(ways: list[tuple[float,
 @given(
     st.lists(st.tuples(st.floats(0, 2), st.floats(0, 2), st.floats(-10, 10)), min_size=1, max_size=20),
 )
-def test_time_goes_back_by_no_more_than_the_correction(readings: list[tuple[float, float, float]]) -> None:
+def test_time_jumps_only_by_returned_correction(readings: list[tuple[float, float, float]]) -> None:
     """Between two readings time advances as the host's monotonic clock does, less the correction that is returned."""
     host = Host()
     clock = host.clock()
@@ -88,7 +88,7 @@ def test_time_goes_back_by_no_more_than_the_correction(readings: list[tuple[floa
 
 
 @pytest.mark.parametrize("set_by_s", [3600.0, -3600.0])
-def test_another_clock_after_a_failover_is_followed_at_once(set_by_s: float) -> None:
+def test_clock_jump_after_failover_is_followed_immediately(set_by_s: float) -> None:
     host = Host()
     clock = host.clock()
     host.read(clock, 0.001, 0.001)
@@ -100,8 +100,8 @@ def test_another_clock_after_a_failover_is_followed_at_once(set_by_s: float) -> 
 @pytest.mark.parametrize(
     ("ahead_s", "expected"), [(0.0, ""), (0.9, ""), (-0.9, ""), (90.0, "90.0 s ahead of"), (-1.5, "1.5 s behind")]
 )
-def test_a_wall_clock_that_differs_by_more_than_a_second_is_told(ahead_s: float, expected: str) -> None:
-    """The sentence says by how much, which way, what follows either clock, and the remedy."""
+def test_wall_clock_difference_over_a_second_is_explained(ahead_s: float, expected: str) -> None:
+    """The message has the difference, its direction, the uses of each clock, and the remedy."""
     host = Host(ahead_s=ahead_s)
     clock = host.clock()
     host.read(clock, 0.001, 0.001)

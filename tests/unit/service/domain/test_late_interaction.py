@@ -1,4 +1,4 @@
-"""Properties of the ranking by words that are true for every shortlist and query."""
+"""Properties of late interaction that are true for every shortlist and query."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from somabrain_service.domain.ranking.late_interaction import (
 from somabrain_service.domain.ranking.score import Ranking, ScoredMemory
 from somabrain_service.domain.recall import ScoreBreakdown
 
-ASKED = QueryWords(np.array([2.0, 1.0, 0.5]), frozenset({"ada", "bees"}), has_terms=True)
+QUERY = QueryWords(np.array([2.0, 1.0, 0.5]), frozenset({"ada", "bees"}), has_terms=True)
 
 
 def shortlist(similarity: Floats) -> Shortlist:
-    """A shortlist of memories of one session, side by side, that nobody in particular said."""
+    """A shortlist of consecutive memories of one session, without speakers."""
     count = similarity.shape[1]
     return Shortlist(
         similarity=similarity,
@@ -56,7 +56,7 @@ def ranked(
 ) -> Ranking:
     """Rank the shortlist again."""
     first = first or first_ranking(len(memories.speakers))
-    return rerank(first, memories, ASKED, top_k=top_k, context=context, priors=priors)
+    return rerank(first, memories, QUERY, top_k=top_k, context=context, priors=priors)
 
 
 def scores(ranking: Ranking) -> dict[int, float]:
@@ -67,7 +67,7 @@ similarities = hnp.arrays(np.float64, st.tuples(st.just(3), st.integers(1, 12)),
 
 
 @given(similarities, st.booleans(), st.booleans())
-def test_absolute_and_relative_parts_are_bounded(similarity: Floats, context: bool, priors: bool) -> None:
+def test_match_and_meaning_are_bounded(similarity: Floats, context: bool, priors: bool) -> None:
     """match and meaning are numbers from 0 to 1, and best_match is the highest match of all."""
     result = ranked(shortlist(similarity), context=context, priors=priors)
     parts = [hit.breakdown for hit in result.hits]
@@ -76,8 +76,8 @@ def test_absolute_and_relative_parts_are_bounded(similarity: Floats, context: bo
 
 
 @given(similarities, st.integers(0, 2), st.floats(0, 0.5))
-def test_a_memory_whose_words_come_closer_does_not_fall_behind(similarity: Floats, word: int, nearer: float) -> None:
-    """Raise one similarity of a memory: no memory that was behind it gets before it."""
+def test_higher_similarity_never_lowers_rank(similarity: Floats, word: int, nearer: float) -> None:
+    """Raising one similarity of a memory moves no lower-ranked memory above it."""
     before = ranked(shortlist(similarity))
     raised = similarity.copy()
     raised[word, 0] = min(raised[word, 0] + nearer, 1.25)
@@ -87,7 +87,7 @@ def test_a_memory_whose_words_come_closer_does_not_fall_behind(similarity: Float
 
 
 @given(similarities, st.randoms(use_true_random=False))
-def test_the_order_of_the_shortlist_changes_no_score(similarity: Floats, random: object) -> None:
+def test_scores_are_independent_of_shortlist_order(similarity: Floats, random: object) -> None:
     """A ranking depends on the memories of the shortlist, and not on their order in it."""
     memories, first = shortlist(similarity), first_ranking(similarity.shape[1], relative=0.5)
     order = list(range(similarity.shape[1]))
@@ -107,11 +107,11 @@ def test_the_order_of_the_shortlist_changes_no_score(similarity: Floats, random:
     assert again == ranked(memories, first, context=True)
 
 
-def test_the_neighbour_lends_what_a_memory_leaves_open() -> None:
-    """A word met by the memory before counts for .7 of its square, one met by the memory after for half."""
+def test_neighbour_contributes_to_unmatched_words() -> None:
+    """A word matched by the preceding memory counts for .7 of its square, one matched by the following one for half."""
     similarity = np.array([[0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
     memories = replace(shortlist(similarity), position=np.array([0, 1, 5, 6]))
-    close = weighted_mean(ASKED.weights, np.array([[0.0] * 4, [1.0, BEFORE_SHARE, AFTER_SHARE, 1.0], [0.0] * 4]))
+    close = weighted_mean(QUERY.weights, np.array([[0.0] * 4, [1.0, BEFORE_SHARE, AFTER_SHARE, 1.0], [0.0] * 4]))
     expected = np.round(above_mean(close, np.ones(4, np.bool_)), 6)
     # Contiguity is another part: what is compared here is the meaning alone.
     parts = {hit.id: hit.breakdown.meaning for hit in ranked(memories, context=True).hits}
@@ -120,7 +120,7 @@ def test_the_neighbour_lends_what_a_memory_leaves_open() -> None:
     assert (alone[1], alone[2]) == (0.0, 0.0)
 
 
-def test_a_memory_of_another_session_lends_nothing() -> None:
+def test_memory_of_other_session_contributes_nothing() -> None:
     """Positions are compared within a session; memories without a session have no neighbours."""
     similarity = np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
     for session in ([0, 1, 1], [-1, -1, -1]):
@@ -128,7 +128,7 @@ def test_a_memory_of_another_session_lends_nothing() -> None:
         assert ranked(memories, context=True) == ranked(memories, context=False)
 
 
-def test_without_vectors_the_pooled_cosine_stands_in() -> None:
+def test_pooled_cosine_replaces_missing_token_vectors() -> None:
     """A memory whose words were not compared is ranked by its cosine, compared with those of all."""
     memories = replace(shortlist(np.array([[0.9, 0.0], [0.9, 0.0], [0.9, 0.0]])), compared=np.array([True, False]))
     first = first_ranking(2)
@@ -139,8 +139,8 @@ def test_without_vectors_the_pooled_cosine_stands_in() -> None:
     assert result.best_match == 0.9
 
 
-def test_without_any_vector_words_stand_for_all() -> None:
-    """A memory that could not be encoded yet is as relevant as its words are, not less because nothing is known."""
+def test_lexical_score_replaces_missing_vectors() -> None:
+    """A memory without any vector is ranked by its lexical score, without a penalty for the missing vectors."""
     memories = replace(shortlist(np.array([[0.2, 0.0]] * 3)), compared=np.array([True, False]))
     first = first_ranking(2)
     named = first.hits[1]._replace(breakdown=first.hits[1].breakdown._replace(lexical_relative=1.0))
@@ -148,7 +148,7 @@ def test_without_any_vector_words_stand_for_all() -> None:
     assert scores(result) == {1: 1.0, 0: 0.666667}
 
 
-def test_questions_count_less_and_the_named_speaker_more_in_a_conversation_alone() -> None:
+def test_question_and_speaker_factors_apply_only_with_priors() -> None:
     """The factors are those of docs/recall.md, and 1 without priors."""
     memories = replace(shortlist(np.ones((3, 3))), questions=np.array([0.0, 1.0, 0.5]), speakers=["ada", "ben", "ada"])
     parts = {hit.id: hit.breakdown for hit in ranked(memories, priors=True).hits}
@@ -166,21 +166,21 @@ def test_questions_count_less_and_the_named_speaker_more_in_a_conversation_alone
         (["", "ben"], [False, False]),
     ],
 )
-def test_one_named_speaker_is_favoured_and_of_two_neither(speakers: list[str], favoured: list[bool]) -> None:
-    """A speaker is named if all words of the name are in the query; with two of them nobody is favoured."""
-    assert [factor > 1 for factor in speaker_factors(speakers, ASKED.words)] == favoured
+def test_speaker_factor_requires_exactly_one_named_speaker(speakers: list[str], favoured: list[bool]) -> None:
+    """A speaker is named if all words of the name are in the query; with two named speakers neither is favoured."""
+    assert [factor > 1 for factor in speaker_factors(speakers, QUERY.words)] == favoured
 
 
-def test_a_query_of_stop_words_is_ranked_by_meaning_alone() -> None:
-    """Without terms the score is the meaning: there is nothing lexical to weigh it against."""
-    asked = replace(ASKED, has_terms=False)
+def test_query_without_terms_is_ranked_by_meaning() -> None:
+    """Without terms the score is the meaning alone, as the lexical score is undefined."""
+    query = replace(QUERY, has_terms=False)
     result = rerank(
-        first_ranking(2), shortlist(np.array([[0.9, 0.1]] * 3)), asked, top_k=2, context=False, priors=False
+        first_ranking(2), shortlist(np.array([[0.9, 0.1]] * 3)), query, top_k=2, context=False, priors=False
     )
     assert [(hit.id, hit.score) for hit in result.hits] == [(0, 1.0), (1, 0.0)]
 
 
-def test_equal_scores_are_ordered_by_time_and_then_by_name() -> None:
-    """As everywhere: the newest event first, then the lowest name."""
+def test_ties_are_ordered_by_time_then_name() -> None:
+    """Ties are broken by the newest event, then by the lowest name, as in the first ranking."""
     memories = replace(shortlist(np.ones((3, 3))), event_time_s=np.array([1.0, 2.0, 2.0]), session=np.full(3, -1))
     assert [hit.id for hit in ranked(memories, top_k=2).hits] == [1, 2]

@@ -1,4 +1,4 @@
-"""Weights of a query's word pieces, and the words that met."""
+"""Weights of a query's word pieces, and its word matches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def tokens(*spans: tuple[int, int]) -> QueryTokens:
     return QueryTokens(np.zeros((count, 4), np.int8), np.ones(count), np.array(spans, np.int32))
 
 
-def test_every_piece_weighs_as_much_as_its_word() -> None:
+def test_word_piece_has_weight_of_its_term() -> None:
     """Both pieces of a word have the idf of its term; stop words and signs have the weight of a stop word."""
     query = "Where did Ada's beekeeping begin?"
     spans = [(0, 5), (6, 9), (10, 13), (13, 14), (14, 15), (16, 19), (19, 26), (27, 32), (32, 33)]
@@ -33,7 +33,7 @@ def test_every_piece_weighs_as_much_as_its_word() -> None:
 
 
 @pytest.mark.parametrize("language", ["ja", "mul"])
-def test_a_character_of_a_script_without_spaces_weighs_as_its_rarer_pair(language: str) -> None:
+def test_unspaced_character_has_weight_of_rarer_bigram(language: str) -> None:
     """Such text has pairs of characters as terms: each character has the weight of the rarer pair that it is in."""
     query, spans = "東京の天気 weather", [(0, 1), (1, 2), (2, 3), (3, 5), (6, 13)]
     idf = {"東京": 2.0, "京の": 1.0, "天気": 3.0, "weather": 4.0}
@@ -41,14 +41,14 @@ def test_a_character_of_a_script_without_spaces_weighs_as_its_rarer_pair(languag
     assert words.weights.tolist() == [2.0, 2.0, 1.0, 3.0, 4.0]
 
 
-def test_in_a_script_without_spaces_each_character_is_a_word() -> None:
-    """A match names the characters that met, and whole words of scripts with spaces beside them."""
+def test_word_spans_of_unspaced_script_are_characters() -> None:
+    """A match shows single characters, and whole words of scripts with spaces in the same text."""
     assert latest_analyzer("zh").word_spans("修好了 GPT4灯塔") == [(0, 1), (1, 2), (2, 3), (4, 8), (8, 9), (9, 10)]
     assert latest_analyzer("en").word_spans("don't 灯塔") == [(0, 5), (6, 8)]
 
 
-def test_a_word_of_the_query_is_shown_with_the_word_that_it_met() -> None:
-    """Of a word's pieces the best match counts, and words are shown whole."""
+def test_word_matches_pair_query_and_memory_words() -> None:
+    """The best match of a word's pieces counts, and words are shown whole."""
     query = PieceTexts("Ada's beekeeping", [(0, 3), (6, 9), (9, 16)], [(0, 5), (6, 16)])
     memory = PieceTexts("Lovelace kept hives", [(0, 4), (4, 8), (9, 13), (14, 19)], [(0, 8), (9, 13), (14, 19)])
     similarity = np.array([[0.2, 0.6, 0.1, 0.0], [0.0, 0.0, 0.3, 0.4], [0.0, 0.0, 0.0, 1.02]])

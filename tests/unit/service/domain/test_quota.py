@@ -18,7 +18,7 @@ CALLS = st.lists(st.tuples(st.floats(0, 5), st.integers(1, 500)), max_size=60)
 
 
 @given(CALLS, st.floats(0.01, 1000), st.floats(0, 2000))
-def test_no_more_is_spent_than_flowed_in_and_one_batch(
+def test_token_bucket_spends_at_most_refill_plus_one_batch(
     calls: list[tuple[float, int]], rate: float, capacity: float
 ) -> None:
     bucket, now_s, spent = TokenBucket(max(1.0, capacity), 0.0), 0.0, 0
@@ -31,9 +31,7 @@ def test_no_more_is_spent_than_flowed_in_and_one_batch(
 
 
 @given(CALLS, st.floats(0.01, 1000), st.floats(0, 2000))
-def test_whoever_waits_as_long_as_was_said_is_let_in(
-    calls: list[tuple[float, int]], rate: float, capacity: float
-) -> None:
+def test_call_after_returned_wait_is_allowed(calls: list[tuple[float, int]], rate: float, capacity: float) -> None:
     bucket, now_s = TokenBucket(max(1.0, capacity), 0.0), 0.0
     for pause_s, cost in calls:
         now_s += pause_s
@@ -42,14 +40,14 @@ def test_whoever_waits_as_long_as_was_said_is_let_in(
             assert bucket.spend(cost, now_s, rate=rate, capacity=capacity) == 0
 
 
-def test_a_clock_that_goes_back_gives_nothing() -> None:
+def test_clock_moving_back_adds_no_tokens() -> None:
     bucket = TokenBucket(1.0, 100.0)
     assert bucket.spend(1, 100.0, rate=1, capacity=1) == 0
     assert bucket.spend(1, 50.0, rate=1, capacity=1) == 1
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(-5, 20))
-def test_a_stock_is_refused_exactly_when_it_would_grow_past_its_limit(allowed: int, used: int, more: int) -> None:
+def test_storage_quota_rejects_only_growth_past_limit(allowed: int, used: int, more: int) -> None:
     full = allowed > 0 and more > 0 and used + more > allowed
     for refused in (
         quota_exceeded(StorageUsage(memories=allowed), StorageUsage(memories=used), StorageUsage(memories=more)),
@@ -62,25 +60,25 @@ def test_a_stock_is_refused_exactly_when_it_would_grow_past_its_limit(allowed: i
 A, B = tenant_id("i", "a"), tenant_id("i", "b")
 
 
-def quotas(flags: Flags, clock: list[float], metrics: Metrics, **quota: object) -> RateLimiter:
+def rate_limiter(flags: Flags, clock: list[float], metrics: Metrics, **quota: object) -> RateLimiter:
     return RateLimiter(FixedFlags(flags), QuotaSettings.model_validate(quota), metrics, lambda: clock[0])
 
 
 def spent(limiter: RateLimiter, tenant: TenantId, writes: int, tries: int) -> int:
     """Return how many of `tries` calls were allowed."""
-    let_in = 0
+    allowed_calls = 0
     for _ in range(tries):
         try:
             limiter.check(tenant, writes)
         except ResourceExhausted:
             continue
-        let_in += 1
-    return let_in
+        allowed_calls += 1
+    return allowed_calls
 
 
-def test_a_replica_gives_out_its_share_and_each_tenant_has_its_own() -> None:
+def test_rate_limit_is_per_tenant_and_divided_by_replicas() -> None:
     clock, metrics = [0.0], Metrics()
-    limiter = quotas(Flags(requests_per_second=20), clock, metrics, replicas=2, burst_s=1)
+    limiter = rate_limiter(Flags(requests_per_second=20), clock, metrics, replicas=2, burst_s=1)
     assert spent(limiter, A, 0, 100) == 10
     assert spent(limiter, B, 0, 100) == 10
     clock[0] = 0.5
@@ -88,9 +86,9 @@ def test_a_replica_gives_out_its_share_and_each_tenant_has_its_own() -> None:
     assert 'somabrain_quota_refusals_total{quota="requests_per_second"} 275.0' in metrics.exposition().decode()
 
 
-def test_each_item_of_a_batch_counts_as_a_write_and_reading_does_not() -> None:
+def test_each_batch_item_counts_as_write() -> None:
     clock = [0.0]
-    limiter = quotas(Flags(writes_per_second=100), clock, Metrics(), burst_s=1)
+    limiter = rate_limiter(Flags(writes_per_second=100), clock, Metrics(), burst_s=1)
     limiter.check(A, 500)
     assert spent(limiter, A, 0, 100) == 100
     with pytest.raises(ResourceExhausted) as caught:
@@ -101,8 +99,8 @@ def test_each_item_of_a_batch_counts_as_a_write_and_reading_does_not() -> None:
     limiter.check(A, 1)
 
 
-def test_read_only_lets_nothing_be_written_and_everything_be_read() -> None:
-    limiter = quotas(Flags(read_only=True), [0.0], Metrics())
+def test_read_only_flag_rejects_only_writes() -> None:
+    limiter = rate_limiter(Flags(read_only=True), [0.0], Metrics())
     limiter.check(A, 0)
     with pytest.raises(FailedPrecondition, match="flag read_only"):
         limiter.check(A, 1)

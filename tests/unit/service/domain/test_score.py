@@ -101,14 +101,14 @@ def shuffled(candidates: Candidates, order: list[int], chance: random.Random) ->
 
 
 @given(states(), st.data())
-def test_shuffled_rows_give_the_same_list(state: tuple[Candidates, Query], data: st.DataObject) -> None:
+def test_ranking_is_independent_of_row_order(state: tuple[Candidates, Query], data: st.DataObject) -> None:
     candidates, query = state
     order = data.draw(st.permutations(range(len(candidates.ids))))
     assert ranked(shuffled(candidates, list(order), data.draw(st.randoms())), query) == ranked(candidates, query)
 
 
 @given(states())
-def test_the_list_is_ordered_by_score_then_newest_then_name(state: tuple[Candidates, Query]) -> None:
+def test_hits_are_ordered_by_score_time_and_name(state: tuple[Candidates, Query]) -> None:
     candidates, query = state
     when = dict(zip(candidates.ids.tolist(), candidates.event_time_s.tolist(), strict=True))
     keys = [(-hit.score, -when[hit.id], hit.id) for hit in ranked(candidates, query).hits]
@@ -117,7 +117,7 @@ def test_the_list_is_ordered_by_score_then_newest_then_name(state: tuple[Candida
 
 
 @given(states())
-def test_a_score_is_what_its_breakdown_says(state: tuple[Candidates, Query]) -> None:
+def test_score_equals_formula_of_breakdown(state: tuple[Candidates, Query]) -> None:
     candidates, query = state
     words, vector = bool(query.idf.size), candidates.cosine is not None
     w = 0.5 if words and vector else float(vector)
@@ -129,7 +129,7 @@ def test_a_score_is_what_its_breakdown_says(state: tuple[Candidates, Query]) -> 
 
 
 @given(states())
-def test_every_part_is_in_its_bounds(state: tuple[Candidates, Query]) -> None:
+def test_score_parts_are_bounded(state: tuple[Candidates, Query]) -> None:
     ranking = ranked(*state)
     for hit in ranking.hits:
         b = hit.breakdown
@@ -142,7 +142,9 @@ def test_every_part_is_in_its_bounds(state: tuple[Candidates, Query]) -> None:
 
 
 @given(states(), st.data())
-def test_more_of_any_part_never_lowers_a_score(state: tuple[Candidates, Query], data: st.DataObject) -> None:
+def test_score_is_monotonic_in_cosine_salience_and_recency(
+    state: tuple[Candidates, Query], data: st.DataObject
+) -> None:
     """The score is monotone in the memory's own cosine, salience and recency."""
     candidates, query = state
     row = data.draw(st.integers(0, len(candidates.ids) - 1))
@@ -160,7 +162,7 @@ def test_more_of_any_part_never_lowers_a_score(state: tuple[Candidates, Query], 
 
 
 @given(states())
-def test_the_bias_is_bounded_and_neutral_without_half_life_and_at_half_salience(
+def test_bias_is_bounded_and_neutral_without_half_life(
     state: tuple[Candidates, Query],
 ) -> None:
     candidates, query = state
@@ -172,7 +174,7 @@ def test_the_bias_is_bounded_and_neutral_without_half_life_and_at_half_salience(
 
 
 @given(st.lists(st.tuples(st.integers(-1, 2), st.integers(0, 20)), min_size=1, max_size=30, unique=True), st.data())
-def test_contiguity_is_the_sum_it_is_defined_as(places: list[tuple[int, int]], data: st.DataObject) -> None:
+def test_contiguity_equals_definition(places: list[tuple[int, int]], data: st.DataObject) -> None:
     r = data.draw(hnp.arrays(float, len(places), elements=unit()))
     session, position = (np.array(column, np.int64) for column in zip(*places, strict=True))
     contributions = contiguity(r, session, position)
@@ -189,7 +191,7 @@ def test_contiguity_is_the_sum_it_is_defined_as(places: list[tuple[int, int]], d
 
 
 @given(unit(0.01, 1))
-def test_in_a_session_of_two_the_answer_comes_before_its_neighbour(relevance: float) -> None:
+def test_relevant_memory_outranks_its_only_neighbour(relevance: float) -> None:
     for answer in (0, 1):
         r: Floats = np.zeros(2)
         r[answer] = relevance
@@ -197,7 +199,7 @@ def test_in_a_session_of_two_the_answer_comes_before_its_neighbour(relevance: fl
         assert score[answer] > score[1 - answer]
 
 
-def test_in_a_long_session_the_kernel_is_whole_and_its_edges_are_scaled() -> None:
+def test_contiguity_kernel_weights_and_edge_scaling() -> None:
     """The kernel has the numbers of docs/recall.md: 0.5 and 0.3, halved with each step; 1.6 and 8/3 at the edges."""
     r: Floats = np.zeros(20)
     r[10] = 1.0
@@ -211,7 +213,7 @@ def test_in_a_long_session_the_kernel_is_whole_and_its_edges_are_scaled() -> Non
     assert contiguity(last, np.zeros(20, np.int64), np.arange(20))[19] == pytest.approx(0.5 * 1.6)
 
 
-def test_candidates_are_seeds_and_what_is_within_four_places_of_one_in_its_session() -> None:
+def test_candidates_are_seeds_and_session_neighbours() -> None:
     seeds = np.zeros(30, np.bool_)
     seeds[[10, 29]] = True
     session = np.array([0] * 15 + [1] * 14 + [-1])
@@ -221,14 +223,14 @@ def test_candidates_are_seeds_and_what_is_within_four_places_of_one_in_its_sessi
 
 @given(st.integers(1, 10**6), st.data())
 @settings(max_examples=50)
-def test_idf_is_positive_and_falls_with_frequency(memories: int, data: st.DataObject) -> None:
+def test_idf_is_positive_and_decreases_with_frequency(memories: int, data: st.DataObject) -> None:
     df = sorted(data.draw(st.lists(st.integers(0, memories), min_size=1, max_size=20, unique=True)))
     weights = bm25.idf(memories, df)
     assert (weights > 0).all()
     assert (np.diff(weights) < 0).all()
 
 
-def test_bm25_is_the_sum_it_is_defined_as() -> None:
+def test_bm25_equals_definition() -> None:
     """BM25 equals a hand-computed example: memories of 10 and 20 terms, mean 15, k1 0.9, b 0.4."""
     tf, length = np.array([[1.0, 0.0], [2.0, 3.0]]), np.array([10.0, 20.0])
     scores = bm25.scores(np.array([1.5, 0.5]), postings(tf), length, 15.0)
@@ -237,14 +239,14 @@ def test_bm25_is_the_sum_it_is_defined_as() -> None:
     assert bm25.max_score(np.array([1.5, 0.5])) == pytest.approx(3.8)
 
 
-def test_common_terms_make_no_candidates_when_rarer_ones_exist() -> None:
+def test_common_terms_are_not_selective_beside_rarer_ones() -> None:
     assert bm25.selective_terms(100, [11, 10, 0]) == [False, True, False]
     assert bm25.selective_terms(100, [90, 11, 0]) == [True, True, False]
     assert bm25.selective_terms(100, []) == []
 
 
 @given(states(), st.floats(0, 0.99), st.floats(0, 0.99), st.timedeltas(timedelta(minutes=1), timedelta(days=3650)))
-def test_within_a_step_of_the_half_life_nothing_changes(
+def test_scores_are_constant_within_half_life_step(
     state: tuple[Candidates, Query], early: float, late: float, half_life: timedelta
 ) -> None:
     """Scores are bitwise equal within one step of the half-life, and no age is off by more than a step."""
@@ -258,9 +260,7 @@ def test_within_a_step_of_the_half_life_nothing_changes(
 
 
 @given(states(), st.data())
-def test_one_more_occurrence_of_a_word_never_lowers_a_memorys_words(
-    state: tuple[Candidates, Query], data: st.DataObject
-) -> None:
+def test_bm25_is_monotonic_in_term_frequency(state: tuple[Candidates, Query], data: st.DataObject) -> None:
     candidates, query = state
     tf = candidates.postings.tf
     if len(tf):
@@ -275,7 +275,7 @@ def test_one_more_occurrence_of_a_word_never_lowers_a_memorys_words(
 
 
 @given(st.lists(st.tuples(st.integers(-1, 2), st.integers(0, 20)), min_size=1, max_size=30, unique=True), st.data())
-def test_a_more_relevant_memory_never_lends_less(places: list[tuple[int, int]], data: st.DataObject) -> None:
+def test_contiguity_is_monotonic_in_relevance(places: list[tuple[int, int]], data: st.DataObject) -> None:
     r = data.draw(hnp.arrays(float, len(places), elements=unit()))
     at = data.draw(st.integers(0, len(places) - 1))
     session, position = (np.array(column, np.int64) for column in zip(*places, strict=True))
@@ -284,7 +284,7 @@ def test_a_more_relevant_memory_never_lends_less(places: list[tuple[int, int]], 
     assert (contiguity(more, session, position) >= contiguity(r, session, position) - 1e-12).all()
 
 
-def test_powers_of_two_are_those_of_the_library_but_for_the_last_bits() -> None:
+def test_exp2_negative_is_accurate_to_two_ulp() -> None:
     """2^-x by additions and multiplications alone is within two units in the last place, and exact for whole x."""
     x = np.concatenate((np.linspace(0, 64, 50_001), np.arange(65.0)))
     power = exp2_negative(x)

@@ -21,7 +21,7 @@ def spans(count: int) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([8, 384, 386, 1024]), st.integers(1, 20))
-def test_a_vector_is_as_similar_to_itself_as_can_be(seed: int, dimensions: int, count: int) -> None:
+def test_similarity_of_vector_to_itself_is_one(seed: int, dimensions: int, count: int) -> None:
     """The norm makes a vector's product with itself 1, but for the query's rounding to bytes."""
     vectors = directions(count, dimensions, seed)
     texts = [quantize(vector[None]) for vector in vectors]
@@ -31,7 +31,7 @@ def test_a_vector_is_as_similar_to_itself_as_can_be(seed: int, dimensions: int, 
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_a_similarity_is_close_to_the_cosine(seed: int) -> None:
+def test_similarity_approximates_cosine(seed: int) -> None:
     """With 384 dimensions two bits a number move a cosine by less than .12."""
     one, other = directions(6, 384, seed), directions(6, 384, seed + 1)
     mixed = one + 0.5 * other
@@ -41,8 +41,8 @@ def test_a_similarity_is_close_to_the_cosine(seed: int) -> None:
     assert np.abs(similarity - np.maximum(one @ mixed.T, 0)).max() < 0.12
 
 
-def test_the_nearest_word_piece_counts() -> None:
-    """Of a text's word pieces the most similar one counts, and none counts less than 0."""
+def test_max_similarity_is_of_nearest_word_piece() -> None:
+    """The most similar word piece of a text counts, and a similarity is never negative."""
     vectors = directions(3, 384, 7)
     query = query_tokens(vectors[:1], spans(1))
     one, two, all_three = (max_similarities(query, [quantize(vectors[:n])])[0, 0] for n in (1, 2, 3))
@@ -51,7 +51,7 @@ def test_the_nearest_word_piece_counts() -> None:
 
 
 @pytest.mark.parametrize("dimensions", [384, 386])
-def test_without_word_pieces_there_is_nothing(dimensions: int) -> None:
+def test_text_without_word_pieces_has_no_bytes(dimensions: int) -> None:
     """A text without word pieces has no bytes, and a vector of zeros is similar to nothing."""
     assert quantize(np.zeros((0, dimensions), np.float32)) == b""
     query = query_tokens(directions(2, dimensions, 1), spans(2))

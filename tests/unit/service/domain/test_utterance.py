@@ -1,4 +1,4 @@
-"""Speaker of a text, and the share of it that asks."""
+"""Speaker of a text, and its share of questions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from somabrain_service.domain.utterance import question_share, speaker
         ("", ""),
     ],
 )
-def test_the_label_before_the_first_colon_is_the_speaker(text: str, expected: str) -> None:
+def test_speaker_is_label_before_first_colon(text: str, expected: str) -> None:
     """One to three words that begin with a letter, followed by a colon and a space, in lower case."""
     assert speaker(text) == expected
 
@@ -41,12 +41,12 @@ def test_the_label_before_the_first_colon_is_the_speaker(text: str, expected: st
         ("", 0.0),
     ],
 )
-def test_the_share_of_sentences_that_ask(text: str, expected: float) -> None:
-    """A sentence ends at ., ! or ?, also of other scripts, and asks if a question mark is among its ends."""
+def test_question_share(text: str, expected: float) -> None:
+    """A sentence ends at ., ! or ?, also of other scripts, and is a question if a question mark is among its ends."""
     assert question_share(text) == expected
 
 
-def test_long_texts_are_read_in_one_pass() -> None:
+def test_long_texts_are_parsed_without_backtracking() -> None:
     """A text of 64 KiB without an end, or of ends alone, has a share, too; no backtracking makes it hang."""
     assert question_share("a " * 32_768) == 0.0
     assert question_share("?" * 65_536) == question_share(" " * 65_536) == question_share("? " * 32_768) == 0.0

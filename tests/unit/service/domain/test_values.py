@@ -65,7 +65,7 @@ HOUR = timedelta(hours=1)
         (lambda: MemoryFilter(labels={"k": "\0"}), "filter.labels[k]"),
         (lambda: NamespaceDraft(NOTES, display_name="d" * 257), "namespace.display_name"),
         (lambda: NamespaceSettings(default_ttl=timedelta(0)), "namespace.settings.default_ttl"),
-        # So long that no memory could be kept: each would end after the year 9999.
+        # So long that no memory could be stored: each would end after the year 9999.
         (lambda: NamespaceSettings(default_ttl=timedelta(days=3_000_000)), "namespace.settings.default_ttl"),
         (lambda: NamespaceSettings(recency_half_life=timedelta(days=365_001)), "namespace.settings.recency_half_life"),
         (lambda: NamespaceName.of("Notes"), "namespace_id"),
@@ -80,14 +80,14 @@ HOUR = timedelta(hours=1)
         (lambda: MemoryName.parse("namespaces/a"), "name"),
     ],
 )
-def test_what_is_past_a_bound_is_refused_by_field(make: Callable[[], object], field: str) -> None:
+def test_value_out_of_bounds_error_names_field(make: Callable[[], object], field: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         make()
     assert caught.value.field == field
     assert len(caught.value.description) > 10
 
 
-def test_what_is_at_a_bound_is_taken() -> None:
+def test_value_at_bound_is_accepted() -> None:
     draft = MemoryDraft(
         "ä" * 51200,
         session="s" * 256,
@@ -103,7 +103,7 @@ def test_what_is_at_a_bound_is_taken() -> None:
 
 
 @given(st.integers(0, 2**63 - 1))
-def test_names_are_read_as_they_are_written_and_ordered_as_their_numbers(number: int) -> None:
+def test_memory_names_round_trip_and_sort_by_id(number: int) -> None:
     name = MemoryName(NOTES, MemoryId(number))
     assert MemoryName.parse(str(name)) == name
     other = MemoryName(NOTES, MemoryId(number // 2))
@@ -111,7 +111,7 @@ def test_names_are_read_as_they_are_written_and_ordered_as_their_numbers(number:
 
 
 @given(st.text())
-def test_no_text_is_half_a_name(text: str) -> None:
+def test_any_text_parses_to_name_or_is_invalid(text: str) -> None:
     """Any text parses to a name that is written like it, or raises InvalidArgument."""
     for parse in (NamespaceName.parse, MemoryName.parse, NamespaceName.of):
         try:
@@ -121,7 +121,7 @@ def test_no_text_is_half_a_name(text: str) -> None:
         assert str(parsed) in (text, f"namespaces/{text}")
 
 
-def test_equal_tenants_of_two_issuers_are_two() -> None:
+def test_tenant_id_depends_on_issuer() -> None:
     assert tenant_id("https://a", "t") == tenant_id("https://a", "t")
     assert len({tenant_id("https://a", "t"), tenant_id("https://b", "t"), tenant_id("https://a", "u")}) == 3
     assert isinstance(tenant_id("https://a", "t"), UUID)
@@ -129,14 +129,14 @@ def test_equal_tenants_of_two_issuers_are_two() -> None:
 
 
 @given(st.timedeltas(timedelta(0), timedelta(days=25_000)), st.integers(0, 2**32))
-def test_memory_ids_are_63_bits_and_rise_with_time(age: timedelta, random: int) -> None:
+def test_memory_ids_are_63_bits_and_increase_with_time(age: timedelta, random: int) -> None:
     now = datetime(2024, 1, 1, tzinfo=UTC) + age
     number = memory_id(now, random)
     assert 0 < number < 2**63
     assert memory_id(now + timedelta(microseconds=1), 0) > number
 
 
-def test_an_etag_changes_with_the_memory() -> None:
+def test_etag_changes_with_memory() -> None:
     moment = datetime(2024, 1, 1, tzinfo=UTC)
     memory = Memory(
         MemoryName(NOTES, MemoryId(1)),
@@ -172,12 +172,12 @@ def test_an_etag_changes_with_the_memory() -> None:
         ("who is it?", {}),
     ],
 )
-def test_terms_are_stems_of_what_is_not_a_stop_word(text: str, terms: dict[str, int]) -> None:
+def test_terms_are_stems_without_stop_words(text: str, terms: dict[str, int]) -> None:
     assert analyzer.latest_analyzer("en").terms(text) == terms
 
 
 @given(st.sampled_from(analyzer.LANGUAGES), st.text(max_size=200))
-def test_any_text_has_terms_that_the_index_can_hold(language: str, text: str) -> None:
+def test_terms_of_any_text_are_within_index_limits(language: str, text: str) -> None:
     for term, count in analyzer.latest_analyzer(language).terms(text).items():
         assert 1 <= len(term) <= 64
         assert count >= 1
@@ -200,24 +200,24 @@ def test_any_text_has_terms_that_the_index_can_hold(language: str, text: str) ->
         ("mul", "The Häuser, die Bees", "the häuser die bees"),
     ],
 )
-def test_an_analyzer_never_changes(language: str, text: str, terms: str) -> None:
+def test_analyzer_terms_are_stable(language: str, text: str, terms: str) -> None:
     """An analyzer's terms are stored and must not change: a new stemmer needs a new analyzer name."""
     assert analyzer.latest_analyzer(language).terms(text) == Counter(unicodedata.normalize("NFKC", terms).split())
 
 
-def test_a_language_that_is_not_there_is_said_by_field() -> None:
+def test_unknown_language_error_names_field() -> None:
     assert analyzer.latest_analyzer("en").name == "en-1"
     with pytest.raises(InvalidArgument, match=r"namespace\.settings\.language"):
         analyzer.latest_analyzer("tlh")
 
 
 @pytest.mark.parametrize("name", ["en-2", "tlh-1", "", "en", "../en-1"])
-def test_an_analyzer_of_a_newer_version_is_said(name: str) -> None:
+def test_unknown_analyzer_is_failed_precondition(name: str) -> None:
     with pytest.raises(FailedPrecondition, match="newer version"):
         analyzer.get_analyzer(name)
 
 
-def test_a_bound_is_said_as_it_is_held() -> None:
+def test_range_error_states_exact_bounds() -> None:
     with pytest.raises(InvalidArgument, match=rf"between 0 and {2**62}, but is {2**63 - 1}$"):
         limits.check_range("memory.session_position", 2**63 - 1, 0, limits.MAX_SESSION_POSITION)
     with pytest.raises(InvalidArgument, match=r"between 0 and 1, but is 1.0000001$"):

@@ -1,4 +1,4 @@
-"""Texts that arrive together share a batch, and none waits for more than the batch before it."""
+"""Concurrent texts share a batch, and no text waits for more than the previous batch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CountingNetwork(Network):
 
 
 @dataclass(frozen=True)
-class MeetingNetwork(CountingNetwork):
+class BarrierNetwork(CountingNetwork):
     """A network whose runs wait for each other at a barrier."""
 
     barrier: threading.Barrier = field(default_factory=lambda: threading.Barrier(1))
@@ -60,7 +60,7 @@ async def counted(network: CountingNetwork) -> AsyncIterator[OnnxEncoder]:
     await encoder.close()
 
 
-async def test_questions_that_meet_share_a_run_and_get_the_vectors_they_get_alone(
+async def test_concurrent_queries_share_run_and_get_same_vectors(
     counted: OnnxEncoder, network: CountingNetwork
 ) -> None:
     questions = [f"Where did the {animal} go?" for animal in ("cat", "dog", "old grey hippopotamus", "bee")]
@@ -72,13 +72,13 @@ async def test_questions_that_meet_share_a_run_and_get_the_vectors_they_get_alon
         assert np.allclose(one, shared, atol=1e-6)
 
 
-async def test_as_many_runs_as_allowed_are_at_work_at_the_same_time(network: CountingNetwork) -> None:
-    """Two runs wait for each other and end; texts that wait are shared between them, and no vector is another's."""
-    meeting = MeetingNetwork(**fields_of(network), barrier=threading.Barrier(2, timeout=20))
+async def test_runs_execute_concurrently_up_to_limit(network: CountingNetwork) -> None:
+    """Two runs wait for each other and end; queued texts are divided between them, and each gets its own vector."""
+    barrier_network = BarrierNetwork(**fields_of(network), barrier=threading.Barrier(2, timeout=20))
     questions = [f"Where did the {animal} go?" for animal in ("cat", "dog", "bee", "cow", "ant", "hen")]
-    encoder = OnnxEncoder(ENCODER_ID, meeting, DIMENSIONS, concurrency=2)
+    encoder = OnnxEncoder(ENCODER_ID, barrier_network, DIMENSIONS, concurrency=2)
     together = await asyncio.gather(*(encoder.encode([question]) for question in questions))
-    assert sorted(meeting.runs) == [3, 3]
+    assert sorted(barrier_network.runs) == [3, 3]
     alone = network.vectors(questions)
     assert all(np.allclose(alone[i], vectors[0], atol=1e-6) for i, vectors in enumerate(together))
     again = await asyncio.gather(*(encoder.encode([question]) for question in questions[:2]))
@@ -86,7 +86,7 @@ async def test_as_many_runs_as_allowed_are_at_work_at_the_same_time(network: Cou
     await encoder.close()
 
 
-async def test_a_question_comes_between_the_portions_of_a_batch(minilm: OnnxEncoder) -> None:
+async def test_query_is_encoded_between_chunks_of_a_batch(minilm: OnnxEncoder) -> None:
     ended: list[str] = []
 
     async def encode(name: str, texts: list[str]) -> None:
@@ -100,19 +100,19 @@ async def test_a_question_comes_between_the_portions_of_a_batch(minilm: OnnxEnco
     assert ended == ["question", "batch"]
 
 
-async def test_a_short_text_is_not_padded_to_a_long_one(counted: OnnxEncoder, network: CountingNetwork) -> None:
+async def test_short_text_is_not_padded_to_long_one(counted: OnnxEncoder, network: CountingNetwork) -> None:
     texts = ["bee " * 200, "short", "bee " * 190, "bee " * 195]
     await asyncio.gather(*(counted.encode([text]) for text in texts))
     assert network.runs == [1, 1, 2]
 
 
-async def test_after_one_that_fails_the_next_is_encoded(minilm: OnnxEncoder) -> None:
+async def test_failed_text_does_not_affect_next_one(minilm: OnnxEncoder) -> None:
     with pytest.raises(EncoderUnavailable):
         await minilm.encode(["half a character: \ud83d"])
     assert (await minilm.encode(["A text."])).shape == (1, minilm.dimensions)
 
 
-async def test_whoever_leaves_takes_nobody_along(minilm: OnnxEncoder) -> None:
+async def test_cancelled_caller_does_not_cancel_others(minilm: OnnxEncoder) -> None:
     tasks = [asyncio.create_task(minilm.encode(["A text."])) for _ in range(4)]
     await asyncio.sleep(0)
     tasks[0].cancel()
@@ -121,7 +121,7 @@ async def test_whoever_leaves_takes_nobody_along(minilm: OnnxEncoder) -> None:
     assert [isinstance(end, asyncio.CancelledError) for end in ends] == [True, False, True, False]
 
 
-async def test_after_the_end_whoever_comes_is_told(minilm: OnnxEncoder) -> None:
+async def test_encode_after_close_is_unavailable(minilm: OnnxEncoder) -> None:
     await minilm.close()
     with pytest.raises(EncoderUnavailable):
         await minilm.encode(["A text."])

@@ -10,7 +10,7 @@ from somabrain_service.encoders.circuit_breaker import CircuitBreaker
 FAILURES, OPEN_S = 3, 10.0
 
 
-def test_after_a_rest_one_may_try_and_how_that_ends_decides() -> None:
+def test_half_open_call_decides_breaker_state() -> None:
     now = 0.0
     breaker = CircuitBreaker(FAILURES, OPEN_S, lambda: now)
     for _ in range(FAILURES):
@@ -32,7 +32,7 @@ def test_after_a_rest_one_may_try_and_how_that_ends_decides() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 3 * OPEN_S), st.booleans()), max_size=60))
 @settings(deadline=None)
-def test_it_never_calls_more_often_than_once_a_rest_while_open_and_never_stays_shut(
+def test_open_breaker_allows_one_call_per_reset_time(
     steps: list[tuple[float, bool]],
 ) -> None:
     """While open the breaker allows exactly one call per reset time."""

@@ -1,4 +1,4 @@
-"""An encoder directory gives the vectors of its network, and an incomplete one is refused at the start."""
+"""An encoder directory gives the vectors of its network, and an incomplete one is rejected at startup."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write(path: Path, document: object) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def model_directory(tmp_path: Path) -> Iterator[Path]:
     """all-MiniLM-L6-v2 as on the Hugging Face hub."""
     model = tmp_path / "model"
     (model / "onnx").mkdir(parents=True)
@@ -48,23 +48,23 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(model)
 
 
-async def test_it_gives_the_vectors_of_its_network(folder: Path) -> None:
-    """The image's weights give the image's vectors, whichever tokenizer file is there."""
-    chosen = OnnxDirectory(id="mini", directory=folder)
+async def test_directory_encoder_matches_its_network(model_directory: Path) -> None:
+    """The image's weights give the image's vectors, with either tokenizer file."""
+    chosen = OnnxDirectory(id="mini", directory=model_directory)
     async with open_encoders(EncoderSettings(onnx=(chosen,))) as encoders:
         expected = await encoders[minilm.ENCODER_ID].encode(TEXTS)
         assert encoders["mini"].dimensions == 384
         assert np.array_equal(await encoders["mini"].encode(TEXTS), expected)
-    (folder / "tokenizer.json").unlink()
-    (folder / "vocab.txt").symlink_to(minilm.VOCABULARY)
+    (model_directory / "tokenizer.json").unlink()
+    (model_directory / "vocab.txt").symlink_to(minilm.VOCABULARY)
     async with open_encoders(EncoderSettings(kind="mini", onnx=(chosen,))) as encoders:
         assert list(encoders) == ["mini"]
         assert np.array_equal(await encoders["mini"].encode(TEXTS), expected)
 
 
-async def test_its_word_pieces_have_vectors_too_up_to_the_setting(folder: Path) -> None:
-    """The encoder of a folder has token vectors from its network, cut and reported as those of the image are."""
-    chosen = OnnxDirectory(id="mini", directory=folder)
+async def test_directory_encoder_limits_token_vectors(model_directory: Path) -> None:
+    """The encoder of a directory has token vectors from its network, cut and reported as those of the image are."""
+    chosen = OnnxDirectory(id="mini", directory=model_directory)
     (stored,) = await encoded_by(chosen, EncoderSettings(kind="mini", onnx=(chosen,)))
     assert stored.tokens is not None
     assert len(stored.tokens.data) % bytes_per_piece(384) == 0
@@ -79,7 +79,7 @@ async def test_its_word_pieces_have_vectors_too_up_to_the_setting(folder: Path) 
 
 
 async def encoded_by(chosen: OnnxDirectory, settings: EncoderSettings) -> list[EncodedText]:
-    """Encode a text with the encoder of a folder."""
+    """Encode a text with the encoder of a directory."""
     async with open_encoders(settings) as encoders:
         encoder = encoders[chosen.id]
         assert encoder.has_token_vectors == (settings.token_vectors > 0)
@@ -87,22 +87,22 @@ async def encoded_by(chosen: OnnxDirectory, settings: EncoderSettings) -> list[E
         return await encoder.encode_texts(TEXTS[:1])
 
 
-async def test_pooling_is_that_of_the_folder_or_of_the_settings(folder: Path) -> None:
+async def test_pooling_is_read_from_directory_or_settings(model_directory: Path) -> None:
     vectors = []
     for pooling in ("mean", "cls", "max"):
         write(
-            folder / "1_Pooling/config.json",
+            model_directory / "1_Pooling/config.json",
             {f"pooling_mode_{pooling}_{'token' if pooling == 'cls' else 'tokens'}": True},
         )
-        from_folder = OnnxDirectory(id="mini", directory=folder)
-        (folder / "1_Pooling/config.json").rename(folder / "kept")
+        from_directory = OnnxDirectory(id="mini", directory=model_directory)
+        (model_directory / "1_Pooling/config.json").rename(model_directory / "kept")
         with pytest.raises(ConfigurationError, match="set `pooling` to mean, cls or max"):
-            directory.load(from_folder, 1)
-        chosen = OnnxDirectory(id="mini", directory=folder, pooling=pooling)
+            directory.load(from_directory, 1)
+        chosen = OnnxDirectory(id="mini", directory=model_directory, pooling=pooling)
         async with open_encoders(EncoderSettings(kind="mini", onnx=(chosen,))) as encoders:
             overridden = await encoders["mini"].encode(TEXTS[:1])
-        (folder / "kept").rename(folder / "1_Pooling/config.json")
-        async with open_encoders(EncoderSettings(kind="mini", onnx=(from_folder,))) as encoders:
+        (model_directory / "kept").rename(model_directory / "1_Pooling/config.json")
+        async with open_encoders(EncoderSettings(kind="mini", onnx=(from_directory,))) as encoders:
             assert np.array_equal(await encoders["mini"].encode(TEXTS[:1]), overridden)
         vectors.append(overridden[0])
     assert not np.allclose(vectors[0], vectors[1])
@@ -110,7 +110,7 @@ async def test_pooling_is_that_of_the_folder_or_of_the_settings(folder: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("spoil", "expected"),
+    ("damage", "expected"),
     [
         (shutil.rmtree, "is not a directory; mount it there"),
         (lambda path: (path / "onnx/model.onnx").unlink(), r"contains no model\.onnx and no onnx/model\.onnx"),
@@ -129,21 +129,23 @@ async def test_pooling_is_that_of_the_folder_or_of_the_settings(folder: Path) ->
         ),
     ],
 )
-def test_what_is_not_whole_is_said_by_folder_and_file(folder: Path, spoil: object, expected: str) -> None:
-    assert callable(spoil)
-    spoil(folder)
+def test_incomplete_directory_error_names_directory_and_file(
+    model_directory: Path, damage: object, expected: str
+) -> None:
+    assert callable(damage)
+    damage(model_directory)
     with pytest.raises(ConfigurationError, match=expected) as caught:
-        directory.load(OnnxDirectory(id="mini", directory=folder), 1)
-    assert str(folder) in caught.value.message
+        directory.load(OnnxDirectory(id="mini", directory=model_directory), 1)
+    assert str(model_directory) in caught.value.message
     assert "'mini'" in caught.value.message
-    folder.mkdir(exist_ok=True)
+    model_directory.mkdir(exist_ok=True)
 
 
-def test_a_tokenizer_of_another_network_is_said(folder: Path) -> None:
+def test_tokenizer_of_other_network_is_rejected(model_directory: Path) -> None:
     """A tokenizer whose token ids exceed the network's vocabulary is refused."""
     words = minilm.VOCABULARY.read_text("utf-8").split("\n")
-    grown = folder / "vocab.txt"
+    grown = model_directory / "vocab.txt"
     grown.write_text("\n".join([*words[:103], *(f"w{i}" for i in range(60_000)), *words[103:]]))
-    (folder / "tokenizer.json").unlink()
+    (model_directory / "tokenizer.json").unlink()
     with pytest.raises(ConfigurationError, match="network and a tokenizer that do not match"):
-        directory.load(OnnxDirectory(id="mini", directory=folder), 1)
+        directory.load(OnnxDirectory(id="mini", directory=model_directory), 1)

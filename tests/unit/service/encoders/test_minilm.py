@@ -1,4 +1,4 @@
-"""The encoder gives unit vectors, close for close meanings, and independent of other texts in the batch."""
+"""The encoder gives unit vectors, close for similar meanings, and independent of other texts in the batch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEXTS = [
 ]
 
 
-async def test_vectors_have_length_one_and_meaning_is_near(minilm: OnnxEncoder) -> None:
+async def test_vectors_have_unit_length_and_reflect_meaning(minilm: OnnxEncoder) -> None:
     vectors = await minilm.encode(TEXTS)
     assert vectors.shape == (len(TEXTS), DIMENSIONS)
     assert vectors.dtype == np.float32
@@ -31,7 +31,7 @@ async def test_vectors_have_length_one_and_meaning_is_near(minilm: OnnxEncoder) 
     assert near > 0.5 > 0.2 > far
 
 
-async def test_a_text_has_the_same_vector_alone_and_among_others(minilm: OnnxEncoder) -> None:
+async def test_vector_is_independent_of_batch(minilm: OnnxEncoder) -> None:
     together = await minilm.encode(TEXTS * 12)
     for i, text in enumerate(TEXTS):
         alone = (await minilm.encode([text]))[0]
@@ -39,14 +39,14 @@ async def test_a_text_has_the_same_vector_alone_and_among_others(minilm: OnnxEnc
         assert np.array_equal(alone, (await minilm.encode([text]))[0])
 
 
-async def test_what_is_past_the_last_token_does_not_count(minilm: OnnxEncoder) -> None:
+async def test_text_is_truncated_at_max_tokens(minilm: OnnxEncoder) -> None:
     long = "bee " * (MAX_TOKENS + 50)
     vectors = await minilm.encode([long, long + " volcano"])
     assert np.array_equal(vectors[0], vectors[1])
     assert (await minilm.encode([])).shape == (0, DIMENSIONS)
 
 
-async def test_the_event_loop_goes_on_while_a_text_is_encoded(minilm: OnnxEncoder) -> None:
+async def test_encoding_does_not_block_event_loop(minilm: OnnxEncoder) -> None:
     turns = 0
     task = asyncio.create_task(minilm.encode(["many words " * 100] * 16))
     while not task.done():
@@ -55,11 +55,11 @@ async def test_the_event_loop_goes_on_while_a_text_is_encoded(minilm: OnnxEncode
     assert turns > 100
 
 
-async def test_lexical_means_no_encoder() -> None:
+async def test_lexical_kind_has_no_encoder() -> None:
     async with open_encoders(EncoderSettings(kind="lexical")) as encoders:
         assert encoders == {}
 
 
-def test_the_vocabulary_is_that_of_bert() -> None:
+def test_vocabulary_is_bert() -> None:
     words = VOCABULARY.read_text(encoding="utf-8").split("\n")
     assert (words[0], words[101], words[102], words[30521], len(words)) == ("[PAD]", "[CLS]", "[SEP]", "##～", 30523)

@@ -15,5 +15,5 @@ MASK = np.array([[1, 1, 0], [1, 0, 0]], np.int64)
     ("pooling", "pooled"),
     [("mean", [[2, 5], [-5, -1]]), ("cls", [[1, 8], [-5, -1]]), ("max", [[3, 8], [-5, -1]])],
 )
-def test_padding_takes_no_part(pooling: Pooling, pooled: list[list[float]]) -> None:
+def test_pooling_ignores_padding(pooling: Pooling, pooled: list[list[float]]) -> None:
     assert pool(TOKENS, MASK, pooling).tolist() == pooled

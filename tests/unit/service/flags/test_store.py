@@ -18,28 +18,28 @@ def tenant(name: str) -> TenantId:
     return tenant_id("https://issuer.test", name)
 
 
-def board(**values: str) -> FlagStore:
+def flag_store(**values: str) -> FlagStore:
     store = FlagStore(PREFIX, Flags(), tenant)
     store.apply({f"{PREFIX}/{key}": value for key, value in values.items()})
     return store
 
 
-def test_a_tenants_own_goes_before_the_one_for_all() -> None:
-    store = board(**{"global/contiguity": "false", "tenants/a/contiguity": "true", "tenants/a/memories": "7"})
+def test_tenant_flag_overrides_global_flag() -> None:
+    store = flag_store(**{"global/contiguity": "false", "tenants/a/contiguity": "true", "tenants/a/memories": "7"})
     assert (store.for_tenant(tenant("a")).contiguity, store.for_tenant(tenant("a")).memories) == (True, 7)
     assert (store.for_tenant(tenant("b")).contiguity, store.for_tenant(tenant("b")).memories) == (False, 0)
     assert store.for_tenant(tenant_id("https://another.test", "a")).contiguity is False
 
 
-def test_what_was_taken_back_is_as_by_default() -> None:
-    store = board(**{"global/bias": "false", "tenants/a/read_only": "true"})
+def test_removed_flag_has_its_default() -> None:
+    store = flag_store(**{"global/bias": "false", "tenants/a/read_only": "true"})
     store.apply({})
     assert store.for_tenant(tenant("a")) == Flags()
 
 
-def test_a_value_that_is_none_leaves_the_last_good_one_and_is_named() -> None:
+def test_invalid_value_retains_last_valid_one_and_is_reported() -> None:
     key = f"{PREFIX}/tenants/a/memories"
-    store = board(**{"tenants/a/memories": "7"})
+    store = flag_store(**{"tenants/a/memories": "7"})
     store.apply({key: "many"})
     assert store.for_tenant(tenant("a")).memories == 7
     (problem,) = store.snapshot.problems
@@ -55,31 +55,31 @@ def test_a_value_that_is_none_leaves_the_last_good_one_and_is_named() -> None:
 @pytest.mark.parametrize(
     "key", ["global/sesame", "global", "tenants/a", "tenants//memories", "a/b/c/d", "tenants/memories"]
 )
-def test_what_is_no_flag_says_nothing_and_is_named(key: str) -> None:
-    store = board(**{key: "true"})
+def test_unknown_key_is_ignored_and_reported(key: str) -> None:
+    store = flag_store(**{key: "true"})
     assert store.for_tenant(tenant("a")) == Flags()
     assert [problem.split(":")[0] for problem in store.snapshot.problems] == [f"{PREFIX}/{key}"]
 
 
 @given(st.text(min_size=1, max_size=40))
-def test_any_tenant_is_found_again_under_its_key(name: str) -> None:
+def test_tenant_flag_key_round_trips(name: str) -> None:
     key = flag_key(PREFIX, "read_only", name)
     assert key.count("/") == PREFIX.count("/") + 3
     assert parse_keys(PREFIX, {key: "true"}, FlagSnapshot()).tenants == {name: {"read_only": True}}
 
 
 @given(st.sampled_from(FLAG_NAMES), st.text(max_size=20))
-def test_no_value_breaks_the_reading(name: str, value: str) -> None:
+def test_any_value_is_parsed_or_reported(name: str, value: str) -> None:
     parsed = parse_keys(PREFIX, {f"{PREFIX}/global/{name}": value}, FlagSnapshot())
     assert bool(parsed.problems) != bool(parsed.global_values)
 
 
 @given(st.sampled_from(QUOTA_FLAGS), st.integers(0, 10**15))
-def test_a_value_is_read_as_it_is_written(name: str, value: int) -> None:
+def test_flag_value_round_trips(name: str, value: int) -> None:
     assert parse_value(name, format_value(parse_value(name, str(value)))) == value
 
 
-def test_every_flag_says_what_it_does_and_limits_have_their_settings() -> None:
+def test_flags_are_described_and_quota_flags_have_settings() -> None:
     assert all((Flags.model_fields[name].description or "").endswith(".") for name in FLAG_NAMES)
     assert default_flags(QuotaSettings(memories=5, requests_per_second=2.5)) == Flags(
         memories=5, requests_per_second=2.5

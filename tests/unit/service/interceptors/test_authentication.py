@@ -18,5 +18,5 @@ from common.auth.bearer import bearer_token
         (None, None),
     ],
 )
-def test_one_bearer_token_or_none(header: str | None, token: str | None) -> None:
+def test_bearer_token_is_parsed_from_header(header: str | None, token: str | None) -> None:
     assert bearer_token(header) == token

@@ -29,16 +29,16 @@ REQUESTS: list[tuple[Message, str]] = [
 
 
 @pytest.mark.parametrize(("request_", "expected"), REQUESTS)
-def test_the_namespace_is_found_wherever_the_contract_has_it(request_: Message, expected: str) -> None:
+def test_namespace_of_request(request_: Message, expected: str) -> None:
     assert namespace_of(request_) == expected
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_every_method_is_about_a_namespace_but_the_one_that_lists_them(method: MethodDescriptor) -> None:
+def test_every_method_except_list_namespaces_has_a_namespace(method: MethodDescriptor) -> None:
     """Each method but ListNamespaces has a namespace, so that a policy by namespace applies to it."""
     assert namespace_of(sample_request(method, "notes")) == ("" if method.name == "ListNamespaces" else "notes")
 
 
-def test_a_newline_does_not_end_a_name() -> None:
+def test_newline_does_not_end_resource_name() -> None:
     assert namespace_of(memory.GetMemoryRequest(name="namespaces/notes/memories/a\nb")) == "notes"
     assert namespace_of(memory.RememberRequest(parent="namespaces/notes\n")) == ""

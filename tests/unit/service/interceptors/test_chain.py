@@ -14,7 +14,7 @@ from somabrain_service.interceptors.rate_limiter import RateLimiter
 from somabrain_service.metrics import Metrics
 
 
-def test_the_order_is_the_designs() -> None:
+def test_interceptor_order() -> None:
     """The interceptors are in the order of the design; another one would expose callers or errors."""
     metrics = Metrics()
     quotas = RateLimiter(FixedFlags(), QuotaSettings(), metrics)
@@ -32,7 +32,7 @@ def test_the_order_is_the_designs() -> None:
     ]
 
 
-async def test_the_first_step_is_outermost() -> None:
+async def test_first_interceptor_is_outermost() -> None:
     """The first interceptor begins before, and ends after, all that follow it."""
     calls: list[str] = []
 

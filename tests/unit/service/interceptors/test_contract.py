@@ -1,4 +1,4 @@
-"""Output-only fields are refused, and what the annotations say is what the policy and the rate limits go by."""
+"""Output-only fields are rejected, and policy and rate limits follow the contract's annotations."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ METHODS = [
 
 
 @pytest.mark.parametrize(("path", "servicer", "method"), METHODS)
-def test_each_method_is_served(path: str, servicer: type, method: object) -> None:
+def test_every_method_is_implemented(path: str, servicer: type, method: object) -> None:
     """Each method is implemented, and not the generated UNIMPLEMENTED."""
     assert method.name in vars(servicer)  # type: ignore[attr-defined]
 
 
-def test_what_a_creation_leaves_unset_is_read_from_the_annotations() -> None:
+def test_fields_unset_on_creation_follow_annotations() -> None:
     """The requests that create a resource, and its fields that only the server sets, are those of the first version."""
     server_set = {name: (resource, set(fields)) for name, (resource, fields) in contract.UNSET_ON_CREATION.items()}
     assert server_set == {
@@ -60,18 +60,18 @@ def test_what_a_creation_leaves_unset_is_read_from_the_annotations() -> None:
         ),
     ],
 )
-def test_an_output_only_field_that_is_set_is_named(field: str, request_: Message) -> None:
+def test_output_only_field_is_rejected_by_name(field: str, request_: Message) -> None:
     with pytest.raises(InvalidArgument) as caught:
         check_fields(request_)
     assert caught.value.field == field
 
 
-def test_a_request_as_clients_send_it_passes() -> None:
+def test_valid_request_is_accepted() -> None:
     memory = Memory(text="x", session="s", labels={"a": "b"}, salience=0.0)
     check_fields(memory_service_pb2.RememberRequest(parent="namespaces/a", memory=memory, request_id="r"))
 
 
-def test_what_writes_is_what_the_default_policy_asks_more_than_reading_for() -> None:
+def test_write_methods_match_default_policy() -> None:
     """The service's write methods are those of the default policy, which lists every method of the contract."""
     policy = Path("common/policy/sb.rego").read_text()
     scopes = {
@@ -82,7 +82,7 @@ def test_what_writes_is_what_the_default_policy_asks_more_than_reading_for() -> 
     assert set().union(*scopes.values()) == {path for path, _, _ in METHODS}
 
 
-def test_each_item_of_a_batch_is_a_write() -> None:
+def test_each_batch_item_is_a_write() -> None:
     batch = memory_service_pb2.BatchForgetRequest(requests=[memory_service_pb2.ForgetMemoryRequest()] * 3)
     service = "/somabrain.memory.v1.MemoryService"
     assert count_writes(f"{service}/BatchForget", batch) == 3
@@ -91,8 +91,8 @@ def test_each_item_of_a_batch_is_a_write() -> None:
 
 
 @pytest.mark.parametrize("method", ["GetMemory", "ListMemories", "Recall"])
-def test_a_read_that_renews_lives_needs_what_a_touch_needs(method: str) -> None:
-    """It counts as a write, and the policy is asked for TouchMemory too; without refresh_ttl it only reads."""
+def test_read_with_refresh_ttl_requires_touch_permission(method: str) -> None:
+    """It counts as a write, and is authorized as TouchMemory too; without refresh_ttl it only reads."""
     service = "/somabrain.memory.v1.MemoryService"
     request = getattr(memory_service_pb2, f"{method}Request")
     reading, renewing = request(), request(refresh_ttl=Duration(seconds=1))

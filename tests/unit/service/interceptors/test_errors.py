@@ -27,19 +27,19 @@ def test_every_leaf_error_has_a_status() -> None:
     assert leaves(errors.SomaBrainError) <= set(STATUS_CODES)
 
 
-def test_reasons_are_distinct() -> None:
+def test_error_reasons_are_distinct() -> None:
     reasons = [kind.reason for kind in STATUS_CODES]
     assert len(set(reasons)) == len(reasons)
 
 
-def test_what_is_not_listed_is_internal_and_says_nothing_of_its_cause() -> None:
+def test_unlisted_error_is_internal_without_its_message() -> None:
     status = to_status(ValueError("secret text of a memory"), "r1")
     assert status.code == grpc.StatusCode.INTERNAL.value[0]
     assert status.message == INTERNAL_MESSAGE
     assert b"secret" not in status.SerializeToString()
 
 
-def test_an_error_of_another_layer_has_the_status_of_its_parent() -> None:
+def test_subclass_error_has_status_of_its_parent() -> None:
     status = to_status(EncoderUnavailable("The encoder does not answer."), "r1")
     assert status.code == grpc.StatusCode.UNAVAILABLE.value[0]
     info = details.ErrorInfo()
@@ -47,13 +47,13 @@ def test_an_error_of_another_layer_has_the_status_of_its_parent() -> None:
     assert (info.reason, info.domain) == ("ENCODER_UNAVAILABLE", "somabrain.io")
 
 
-def test_a_bad_field_is_named_in_bad_request() -> None:
+def test_invalid_field_is_in_bad_request_detail() -> None:
     bad = details.BadRequest()
     assert detail(to_status(errors.InvalidArgument("top_k", "must be between 1 and 200"), "r1"), bad)
     assert [(item.field, item.description) for item in bad.field_violations] == [("top_k", "must be between 1 and 200")]
 
 
-def test_a_missing_resource_is_named_in_resource_info() -> None:
+def test_missing_resource_is_in_resource_info_detail() -> None:
     info = details.ResourceInfo()
     assert detail(to_status(errors.NotFound("Namespace", "namespaces/a"), "r1"), info)
     assert (info.resource_type, info.resource_name) == ("Namespace", "namespaces/a")
@@ -66,28 +66,28 @@ def test_a_missing_resource_is_named_in_resource_info() -> None:
         (errors.ResourceExhausted("Too many calls.", retry_after_s=2.5), 2.5),
     ],
 )
-def test_what_passes_by_itself_says_when(error: errors.SomaBrainError, after_s: float) -> None:
+def test_transient_error_has_retry_delay(error: errors.SomaBrainError, after_s: float) -> None:
     retry = details.RetryInfo()
     assert detail(to_status(error, "r1"), retry)
     assert retry.retry_delay.ToTimedelta().total_seconds() == after_s
 
 
-def test_a_used_up_stock_does_not_ask_for_another_try() -> None:
+def test_exhausted_storage_quota_has_no_retry_delay() -> None:
     assert not detail(to_status(errors.ResourceExhausted("The quota is used up."), "r1"), details.RetryInfo())
 
 
-def test_why_a_caller_is_not_known_is_not_told() -> None:
+def test_unauthenticated_status_hides_reason() -> None:
     status = to_status(errors.Unauthenticated("expired"), "r1")
     assert b"expired" not in status.SerializeToString()
 
 
-def test_the_request_id_is_in_the_answer() -> None:
+def test_request_id_is_in_status_details() -> None:
     info = details.RequestInfo()
     assert detail(to_status(errors.Aborted("Read again."), "r1"), info)
     assert info.request_id == "r1"
 
 
-def test_causes_tell_types_and_places_and_no_messages_but_our_own() -> None:
+def test_cause_chain_omits_foreign_messages() -> None:
     foreign = ValueError("the text of a memory")
     ours = errors.StoreUnavailable("PostgreSQL cannot be reached.")
     ours.__cause__ = foreign
@@ -97,7 +97,7 @@ def test_causes_tell_types_and_places_and_no_messages_but_our_own() -> None:
     ]
 
 
-def test_a_quota_is_named_with_its_limit() -> None:
+def test_quota_failure_names_quota_and_limit() -> None:
     refused = errors.ResourceExhausted("The tenant may hold 5.", quota="memories", limit=5)
     failure = details.QuotaFailure()
     assert detail(to_status(refused, "r1"), failure)

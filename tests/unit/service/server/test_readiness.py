@@ -1,4 +1,4 @@
-"""A service that is not ready says why, and what to do."""
+"""A service that is not ready reports the cause and the remedy."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from somabrain_service.store.records import SchemaState
         (SchemaState(9, 8, 3), "compatible with 8 and newer, and this version has 3: run a newer version"),
     ],
 )
-def test_a_schema_that_does_not_fit_says_what_helps(schema: SchemaState, expected: str) -> None:
+def test_incompatible_schema_message_names_remedy(schema: SchemaState, expected: str) -> None:
     assert not schema.compatible
     assert expected in explain_incompatibility(schema)
 
 
-def test_postgresql_that_answers_is_healthy_even_if_its_schema_does_not_fit() -> None:
+def test_postgres_check_is_ok_with_incompatible_schema() -> None:
     assert postgres_check(ReadinessState(False, "no schema", 0.002)).to_json() == {"status": "ok", "latency_ms": 2.0}
-    assert postgres_check(ReadinessState(False, "gone")).to_json() == {"status": "failing", "reason": "gone"}
+    assert postgres_check(ReadinessState(False, "unreachable")).to_json() == {
+        "status": "failing",
+        "reason": "unreachable",
+    }

@@ -1,4 +1,4 @@
-"""A watcher that fails in an unforeseen way is started again, and ends neither its task nor its neighbours."""
+"""A watcher that fails unexpectedly is restarted, and stops neither its own task nor others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from somabrain_service.server.supervision import supervise
 AT_ONCE = Backoff(initial_s=0.001, cap_s=0.001)
 
 
-async def test_a_watcher_is_started_again_until_it_returns() -> None:
+async def test_failed_watcher_is_restarted_until_it_returns() -> None:
     """Each error is logged by type and place, without its message, which may repeat a secret."""
     starts = 0
 
@@ -31,8 +31,8 @@ async def test_a_watcher_is_started_again_until_it_returns() -> None:
     assert "sesame" not in str(logs)
 
 
-async def test_its_neighbours_go_on() -> None:
-    """In a group of tasks, as the process has, one that fails for ever leaves the others running."""
+async def test_failing_watcher_does_not_stop_other_tasks() -> None:
+    """In a task group, a task that always fails leaves the others running."""
     ticks = 0
 
     async def broken() -> None:
@@ -52,7 +52,7 @@ async def test_its_neighbours_go_on() -> None:
     assert ticks == 20
 
 
-async def test_a_cancelled_watcher_ends() -> None:
+async def test_cancelled_watcher_stops() -> None:
     task = asyncio.create_task(supervise("waiting", asyncio.Event().wait, AT_ONCE))  # type: ignore[arg-type]
     await asyncio.sleep(0)
     task.cancel()

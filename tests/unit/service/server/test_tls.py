@@ -40,7 +40,7 @@ GOOD = CertificateFiles(certificate(KEY), pem(KEY), certificate(KEY))
 ANOTHER = pem(ec.generate_private_key(ec.SECP256R1()))
 
 
-def test_it_says_when_the_certificate_ends() -> None:
+def test_validate_files_returns_certificate_expiry() -> None:
     assert validate_files(GOOD, NOW) == NOW + DAY
     assert validate_files(replace(GOOD, client_ca=None), NOW) == NOW + DAY
 
@@ -57,7 +57,7 @@ def test_it_says_when_the_certificate_ends() -> None:
         (GOOD, NOW - 2 * DAY, "and now is 2029-12-30T00:00:00+00:00; renew it"),
     ],
 )
-def test_what_does_not_hold_together_names_its_setting(files: CertificateFiles, now: datetime, expected: str) -> None:
+def test_inconsistent_files_error_names_setting(files: CertificateFiles, now: datetime, expected: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         validate_files(files, now)
     assert expected in caught.value.message

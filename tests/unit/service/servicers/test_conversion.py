@@ -1,4 +1,4 @@
-"""Conversion between protobuf and the domain checks bounds and loses nothing."""
+"""Conversion between protobuf and the domain checks bounds and loses no field."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MEMORY = Memory(
 )
 
 
-def test_a_memory_comes_out_as_it_is() -> None:
+def test_memory_to_proto_preserves_fields() -> None:
     message = memory_to_proto(MEMORY)
     assert message.name == "namespaces/notes/memories/0000000000000007"
     assert message.text == MEMORY.text
@@ -50,14 +50,14 @@ def test_a_memory_comes_out_as_it_is() -> None:
     assert message.etag == MEMORY.etag
 
 
-def test_unset_is_not_zero() -> None:
+def test_unset_fields_differ_from_zero() -> None:
     draft = memory_draft_from_proto(memory_pb2.Memory(text="x"))
     assert (draft.session_position, draft.salience, draft.event_time, draft.ttl) == (None, None, None, None)
     draft = memory_draft_from_proto(memory_pb2.Memory(text="x", session="s", session_position=0, salience=0.0))
     assert (draft.session_position, draft.salience) == (0, 0.0)
 
 
-def test_no_kind_is_episodic_and_an_unknown_one_is_refused() -> None:
+def test_kind_defaults_to_episodic_and_unknown_is_rejected() -> None:
     assert memory_draft_from_proto(memory_pb2.Memory(text="x")).kind is MemoryKind.EPISODIC
     with pytest.raises(InvalidArgument, match=r"memory\.kind"):
         memory_draft_from_proto(memory_pb2.Memory(text="x", kind=memory_pb2.MemoryKind.ValueType(99)))
@@ -68,23 +68,23 @@ def test_no_kind_is_episodic_and_an_unknown_one_is_refused() -> None:
 
 
 @pytest.mark.parametrize("seconds", [-(2**62), 2**62, 253_402_300_800])
-def test_a_time_that_is_none_is_refused(seconds: int) -> None:
+def test_timestamp_out_of_range_is_rejected(seconds: int) -> None:
     with pytest.raises(InvalidArgument, match=r"memory\.event_time"):
         memory_draft_from_proto(memory_pb2.Memory(text="x", event_time=Timestamp(seconds=seconds)))
 
 
-def test_nanos_out_of_their_bound_are_refused() -> None:
+def test_nanos_out_of_range_are_rejected() -> None:
     with pytest.raises(InvalidArgument, match=r"memory\.event_time"):
         memory_draft_from_proto(memory_pb2.Memory(text="x", event_time=Timestamp(seconds=1, nanos=-1)))
 
 
 @pytest.mark.parametrize("ttl", [Duration(seconds=2**62), Duration(seconds=1, nanos=-5), Duration(seconds=-1)])
-def test_a_span_that_is_none_is_refused(ttl: Duration) -> None:
+def test_invalid_duration_is_rejected(ttl: Duration) -> None:
     with pytest.raises(InvalidArgument, match=r"memory\.ttl"):
         memory_draft_from_proto(memory_pb2.Memory(text="x", ttl=ttl))
 
 
-def test_a_question_needs_words_or_a_vector() -> None:
+def test_recall_requires_query_or_vector() -> None:
     with pytest.raises(InvalidArgument, match="query"):
         recall_query_from_proto(memory_service_pb2.RecallRequest(parent="namespaces/a"))
     vector = memory_pb2.Vector(values=[0.5])
@@ -93,7 +93,7 @@ def test_a_question_needs_words_or_a_vector() -> None:
     assert query.min_score is None
 
 
-def test_a_breakdown_is_there_when_it_is_asked_for() -> None:
+def test_breakdown_is_returned_only_with_explain() -> None:
     part = ScoreBreakdown(0.25, 1.0, 0.5, 0.125, 1.0, 1.0)
     answer = RecallResult((Hit(MEMORY, 0.875, part),), (DegradedReason.REENCODING,), "e", "t", False, 0.25)
     assert not recall_result_to_proto(answer, explain=False).hits[0].HasField("breakdown")
@@ -111,7 +111,7 @@ def test_a_breakdown_is_there_when_it_is_asked_for() -> None:
     assert list(message.degraded) == [memory_pb2.DEGRADED_REASON_REENCODING]
 
 
-def test_the_settings_of_a_namespace_are_read_with_their_unset_ones() -> None:
+def test_namespace_settings_preserve_unset_fields() -> None:
     settings = namespace_service_pb2.NamespaceSettings(recency_half_life=Duration(seconds=60))
     draft = namespace.namespace_draft_from_proto(
         namespace_service_pb2.CreateNamespaceRequest(

@@ -1,4 +1,4 @@
-"""A search index by definition: every formula over every memory, with no index and no bound.
+"""Reference implementation of the search index: every formula over every memory, without index or pruning.
 
 It finds the candidates that PostgreSQL's statements find, and the product's scorer in Python ranks them.
 """
@@ -139,7 +139,7 @@ class ReferenceIndex:
             )
         ]
         sessions = {"": -1}
-        found = [
+        entries = [
             (row, number, memory.terms[term])
             for row, memory in enumerate(pool)
             for number, term in enumerate(search.terms)
@@ -153,7 +153,7 @@ class ReferenceIndex:
             event_time_s=np.array([memory.row.event_us / 1e6 for memory in pool], np.float64),
             salience=np.array([memory.row.salience for memory in pool], np.float64),
             doc_length=np.array([memory.row.doc_length for memory in pool], np.float64),
-            postings=_postings(found),
+            postings=_postings(entries),
             cosine=None if search.vector is None else self._cosines(pool, search.vector),
         )
 
@@ -169,7 +169,7 @@ class ReferenceIndex:
     def _lexical_seeds(matching: Sequence[StoredMemory], search: Search) -> set[int]:
         if not search.seeds or not matching:
             return set()
-        found = [
+        entries = [
             (row, number, memory.terms[search.terms[i]])
             for row, memory in enumerate(matching)
             for number, i in enumerate(search.seeds)
@@ -177,7 +177,7 @@ class ReferenceIndex:
         ]
         scores = bm25.scores(
             np.array([search.idf[i] for i in search.seeds]),
-            _postings(found),
+            _postings(entries),
             np.array([memory.row.doc_length for memory in matching], np.float64),
             search.mean_length,
         )
@@ -189,8 +189,8 @@ class ReferenceIndex:
         if search.vector is None:
             return set()
         encoded = [memory for memory in matching if memory.vector is not None]
-        found = distances([memory.vector for memory in encoded if memory.vector is not None], search.vector)
-        best = sorted((distance, memory.row.id) for distance, memory in zip(found.tolist(), encoded, strict=True))
+        measured = distances([memory.vector for memory in encoded if memory.vector is not None], search.vector)
+        best = sorted((distance, memory.row.id) for distance, memory in zip(measured.tolist(), encoded, strict=True))
         return {id_ for _, id_ in best[: search.limit]}
 
     @staticmethod
@@ -227,9 +227,9 @@ def search(
     )
 
 
-def _postings(found: Sequence[tuple[int, int, int]]) -> Postings:
+def _postings(entries: Sequence[tuple[int, int, int]]) -> Postings:
     """Postings of rows, terms and frequencies."""
-    columns = np.array(found, np.int64).reshape(-1, 3)
+    columns = np.array(entries, np.int64).reshape(-1, 3)
     return Postings(columns[:, 0], columns[:, 1], columns[:, 2].astype(np.float64))
 
 

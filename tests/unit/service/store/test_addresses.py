@@ -20,11 +20,11 @@ from somabrain_service.store.postgres.driver.addresses import Address, SilentAdd
         ("postgresql://app@/x", [("", "", "")]),
     ],
 )
-def test_hosts_and_ports_are_paired_as_libpq_does(dsn: str, expected: list[Address]) -> None:
+def test_hosts_and_ports_are_paired_like_libpq(dsn: str, expected: list[Address]) -> None:
     assert hosts(dsn) == expected
 
 
-def test_one_address_replaces_all_and_the_rest_stays() -> None:
+def test_conninfo_replaces_hosts_and_preserves_options() -> None:
     dsn = "postgresql://app:pass@h:1,i:2/x?sslmode=require&target_session_attrs=read-write"
     parts = conninfo_to_dict(conninfo(dsn, ("i", "2", "10.0.0.2")))
     assert parts == {
@@ -39,7 +39,7 @@ def test_one_address_replaces_all_and_the_rest_stays() -> None:
     }
 
 
-def test_a_silent_address_is_tried_after_the_others_until_it_answers() -> None:
+def test_silent_address_is_tried_last_until_it_responds() -> None:
     a, b, c = (("h", "1", ""), ("h", "2", ""), ("h", "3", ""))
     silent = SilentAddresses()
     assert silent.last([a, b, c]) == [a, b, c]

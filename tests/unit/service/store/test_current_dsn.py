@@ -12,7 +12,7 @@ from somabrain_service.store.postgres.driver.dsn import dsn_target
 FIRST = "postgresql://app:first@h/x"
 
 
-def test_a_changed_dsn_is_used_at_once() -> None:
+def test_changed_dsn_is_used_immediately() -> None:
     now: str | None = FIRST
     dsn = CurrentDsn("postgres_dsn", "the key app-dsn", FIRST, lambda: now)
     assert dsn.get() == FIRST
@@ -24,8 +24,8 @@ def test_a_changed_dsn_is_used_at_once() -> None:
     ("changed", "reason"),
     [(None, "is missing"), ("", "is empty"), ("secret", "is not a libpq URL"), ("postgresql://a:b/c@h/x", "has an @")],
 )
-def test_an_unusable_one_is_told_once_and_the_former_stays(changed: str | None, reason: str) -> None:
-    """Each read returns the former DSN, one log line says why, and a valid one is followed afterwards."""
+def test_invalid_dsn_is_logged_once_and_previous_one_retained(changed: str | None, reason: str) -> None:
+    """Each read returns the former DSN, one log line has the reason, and a later valid one is used."""
     now: str | None = FIRST
     dsn = CurrentDsn("worker_dsn", "the key worker-dsn", FIRST, lambda: now)
     now = changed
@@ -37,12 +37,12 @@ def test_an_unusable_one_is_told_once_and_the_former_stays(changed: str | None, 
     assert dsn.get() == now
 
 
-def test_an_invalid_dsn_at_the_start_names_setting_and_key() -> None:
+def test_invalid_initial_dsn_error_names_setting_and_key() -> None:
     with pytest.raises(ConfigurationError, match=r"worker_dsn: is empty; correct SOMABRAIN_WORKER_DSN, in a cluster"):
         CurrentDsn("worker_dsn", "the key worker-dsn", " ")
 
 
-def test_the_target_is_all_but_the_password() -> None:
+def test_dsn_target_excludes_password() -> None:
     """Another host, port, database, user or option is another target; another password is not."""
     assert dsn_target(FIRST) == dsn_target("postgresql://app:second@h/x") == dsn_target("postgresql://app@h/x")
     others = ("app@i/x", "app@h:1/x", "app@h/y", "other@h/x", "app@h/x?sslmode=require")

@@ -1,4 +1,4 @@
-"""The message about an invalid DSN contains nothing of it."""
+"""The message about an invalid DSN contains no part of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from somabrain_service.store.postgres.driver.dsn import validate_dsn
         "host=127.0.0.1 port=5432 password=secret",
     ],
 )
-def test_a_dsn_that_can_be_tried_has_no_fault(dsn: str) -> None:
+def test_valid_dsn_has_no_error(dsn: str) -> None:
     assert validate_dsn(dsn) is None
 
 
@@ -37,14 +37,14 @@ def test_a_dsn_that_can_be_tried_has_no_fault(dsn: str) -> None:
         ("postgresql://app:se/cret@h/x", "%2F for /"),
     ],
 )
-def test_what_cannot_connect_is_said(dsn: str, expected: str) -> None:
+def test_invalid_dsn_is_explained(dsn: str, expected: str) -> None:
     fault = validate_dsn(dsn)
     assert fault is not None
     assert expected in fault
 
 
 @given(st.text())
-def test_no_password_is_repeated(password: str) -> None:
-    """Whatever the password, the sentence is one of those that say nothing of it."""
+def test_dsn_error_does_not_contain_password(password: str) -> None:
+    """For any password, the message is one of the fixed ones, which contain no part of the DSN."""
     sentences = {validate_dsn(dsn) for dsn in ("secret", "postgresql://app:se@cret@h/x", "postgresql://app@h/x")}
     assert validate_dsn(f"postgresql://app:{password}@h/x") in sentences

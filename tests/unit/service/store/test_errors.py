@@ -1,4 +1,4 @@
-"""Errors of PostgreSQL become sentences with a remedy, by their code."""
+"""Errors of PostgreSQL and its driver are translated to messages with a remedy."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from somabrain_service.store.postgres.driver.errors import NoAnswer, is_retryabl
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_refusal_is_unavailable_in_words_of_its_own(error: Exception, expected: str) -> None:
+def test_postgresql_error_is_translated_to_store_unavailable(error: Exception, expected: str) -> None:
     translated = translate(error)
     assert isinstance(translated, StoreUnavailable)
     assert expected in translated.message
 
 
-def test_a_connection_that_fell_silent_before_its_commit_is_tried_again() -> None:
+def test_lost_connection_before_commit_is_retryable() -> None:
     assert is_retryable(NoAnswer())
     assert not is_retryable(errors.ConnectionTimeout())

@@ -1,4 +1,4 @@
-"""Advisory locks: each has a key of its own, which never changes while two versions run side by side."""
+"""Advisory locks have distinct keys, which are the same in versions that run side by side."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SESSION = 7599864992149843305
 TENANT = TenantId(UUID("00000000-0000-4000-8000-000000000001"))
 
 
-def test_every_job_has_a_lock_of_its_own() -> None:
-    """Within the range of PostgreSQL's integer."""
+def test_job_lock_keys_are_distinct() -> None:
+    """Keys are distinct, and within the range of PostgreSQL's integer."""
     keys = {locks.job_key(f"job-{i}") for i in range(1000)}
     assert len(keys) == 1000
     assert all(-(2**31) <= key < 2**31 for key in keys)
 
 
-def test_keys_are_those_of_the_previous_version() -> None:
+def test_lock_keys_match_previous_version() -> None:
     """Another key would let two versions write at once during a rollout."""
     assert locks.job_key("relay") == RELAY
     assert locks.quota_key(TENANT) == QUOTA

@@ -1,4 +1,4 @@
-"""The namespace cache never goes back to an older version."""
+"""The namespace cache never returns to an older version."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def notes(revision: int, epoch: str = "e") -> Namespace:
     return Namespace(NAME, "", settings, "en-1", False, NOW, NOW, 1, epoch, f"{epoch}-{revision}", 1)
 
 
-def test_a_reading_that_began_before_a_change_does_not_displace_it() -> None:
+def test_older_version_does_not_replace_newer_one() -> None:
     cache = NamespaceCache()
     cache.put(TENANT, notes(9))
     cache.put(TENANT, notes(10))
@@ -26,7 +26,7 @@ def test_a_reading_that_began_before_a_change_does_not_displace_it() -> None:
     assert cache.get(TENANT, NAME) == notes(10)
 
 
-def test_what_is_as_new_or_of_another_epoch_is_believed() -> None:
+def test_equal_version_or_other_epoch_replaces_entry() -> None:
     """An equal version replaces, and so does another epoch: a recreated or restored namespace counts from its start."""
     cache = NamespaceCache()
     cache.put(TENANT, notes(10))

@@ -1,4 +1,4 @@
-"""The native search index gives what the definitions give: the same counts, lists, scores and breakdowns to the bit."""
+"""The native search index equals the reference implementation: counts, hits, scores and breakdowns, to the last bit."""
 
 from __future__ import annotations
 
@@ -109,10 +109,10 @@ def updates(draw: st.DrawFn, dimensions: int) -> list[Update]:
     for _ in range(draw(st.integers(1, 4))):
         ids = draw(st.lists(st.integers(0, 40), unique=True, max_size=25))
         memories = [draw(drawn_memories(id_, dimensions)) for id_ in ids if draw(st.integers(0, 3))]
-        kept = {id_: memory for id_, memory in stored.items() if id_ not in ids}
-        while not distinct_positions([*kept.values(), *memories]):
+        retained = {id_: memory for id_, memory in stored.items() if id_ not in ids}
+        while not distinct_positions([*retained.values(), *memories]):
             memories.pop()
-        stored = kept | {memory.row.id: memory for memory in memories}
+        stored = retained | {memory.row.id: memory for memory in memories}
         steps.append(Update(ids, memories))
     return steps
 
@@ -154,11 +154,11 @@ def states(draw: st.DrawFn) -> tuple[list[Update], list[Query], timedelta | None
 @every_instruction_set
 @settings(deadline=None, max_examples=60)
 @given(state=states())
-def test_an_index_gives_what_the_definitions_give(
+def test_index_matches_reference_implementation(
     state: tuple[list[Update], list[Query], timedelta | None], instruction_set: str
 ) -> None:
     """After any updates, counts, keys and rankings are those of a scan by definition, to the last bit."""
-    steps, asked, half_life = state
+    steps, searches, half_life = state
     index = SearchIndex(reference_index.namespace(0, half_life), instruction_set)
     expected = ReferenceIndex({})
     for version, step in enumerate(steps, start=1):
@@ -167,7 +167,7 @@ def test_an_index_gives_what_the_definitions_give(
         expected.apply(step.changed_ids, step.memories)
         assert index.memories == len(expected.memories)
         assert set(index.keys) == expected.keys()
-        for query in asked:
+        for query in searches:
             now = UNIX_EPOCH + timedelta(seconds=query.now_s)
             statistics = expected.statistics(current, query.terms, now)
             assert index.statistics(current, query.terms, now) == statistics
@@ -183,8 +183,8 @@ def test_an_index_gives_what_the_definitions_give(
             assert index.rank(current, search, now) == expected.rank(current, search, now)
 
 
-def crowd(count: int, dimensions: int, spread: float, seed: int) -> list[StoredMemory]:
-    """Memories in sessions of 20 whose vectors lie around one direction, the closer the smaller `spread`."""
+def clustered_memories(count: int, dimensions: int, spread: float, seed: int) -> list[StoredMemory]:
+    """Memories in sessions of 20 whose vectors are scattered around one direction, closer for a smaller `spread`."""
     chance = np.random.default_rng(seed)
     vectors = unit(chance.normal(size=dimensions) + spread * chance.normal(size=(count, dimensions)))
     words = chance.zipf(1.3, size=(count, 12)) % 500
@@ -198,9 +198,9 @@ def crowd(count: int, dimensions: int, spread: float, seed: int) -> list[StoredM
 
 @every_instruction_set
 @pytest.mark.parametrize("spread", [0.01, 0.3, 30.0])
-def test_what_is_skipped_could_not_have_been_found(spread: float, instruction_set: str) -> None:
+def test_pruned_search_matches_full_scan(spread: float, instruction_set: str) -> None:
     """Among 9,000 memories, enough for every bound to be used, the best are those of a scan by definition."""
-    memories = crowd(9_000, 96, spread, seed=3)
+    memories = clustered_memories(9_000, 96, spread, seed=3)
     index, expected = SearchIndex(reference_index.namespace(0), instruction_set), ReferenceIndex({})
     current = reference_index.namespace(1)
     index.apply((), reference_index.index_rows(memories), current.read_version)
@@ -217,9 +217,7 @@ def test_what_is_skipped_could_not_have_been_found(spread: float, instruction_se
 @every_instruction_set
 @settings(deadline=None)
 @given(data=st.data(), dimensions=st.integers(1, 400))
-def test_distances_are_those_of_exact_arithmetic_to_the_last_bit(
-    data: st.DataObject, dimensions: int, instruction_set: str
-) -> None:
+def test_distances_equal_exact_arithmetic(data: st.DataObject, dimensions: int, instruction_set: str) -> None:
     """A distance is the rounded quotient of exact integers, whatever instructions multiply the bytes."""
     vectors = data.draw(st.lists(drawn_vectors(dimensions), min_size=1, max_size=8))
     rows = [MemoryRow(i, 1, "", 0, "", {}, 0, 0, NEVER, 0.5, False, 0) for i in range(len(vectors))]
@@ -231,7 +229,7 @@ def test_distances_are_those_of_exact_arithmetic_to_the_last_bit(
     assert index.distances(list(range(len(vectors))), query) == expected
 
 
-def test_an_index_answers_only_for_its_own_version() -> None:
+def test_index_answers_only_at_its_own_version() -> None:
     """At another version than the index has, there are neither counts nor a ranking."""
     index = SearchIndex(reference_index.namespace(7))
     current, other = reference_index.namespace(7), reference_index.namespace(8)
@@ -242,10 +240,10 @@ def test_an_index_answers_only_for_its_own_version() -> None:
     assert index.rank(other, search, UNIX_EPOCH) is None
 
 
-def test_a_search_beside_updates_sees_one_version() -> None:
-    """Searches in threads, while updates are applied, see a version as a whole or not at all."""
+def test_concurrent_search_observes_one_version() -> None:
+    """Searches in threads, while updates are applied, observe a version as a whole or not at all."""
     index = SearchIndex(reference_index.namespace(0))
-    memories = crowd(600, 64, 30.0, seed=5)
+    memories = clustered_memories(600, 64, 30.0, seed=5)
     versions = 40
 
     def applied(version: int) -> list[StoredMemory]:
@@ -269,8 +267,8 @@ def test_a_search_beside_updates_sees_one_version() -> None:
         assert all(future.result() for future in ranked)
 
 
-def test_a_wrong_argument_is_an_error_and_not_a_panic() -> None:
-    """Arrays that do not fit together are refused by a ValueError."""
+def test_invalid_argument_raises_value_error() -> None:
+    """Inconsistent arrays raise a ValueError, not a panic."""
     with pytest.raises(ValueError, match='instruction set "mmx" is not one of'):
         somabrain_kernel.Index(0, "mmx")
     index = SearchIndex(reference_index.namespace(0))
@@ -281,6 +279,6 @@ def test_a_wrong_argument_is_an_error_and_not_a_panic() -> None:
         index.rank(reference_index.namespace(0), wrong, UNIX_EPOCH)
 
 
-def test_the_kernel_is_found() -> None:
-    """The environment of the tests has the kernel, or the service would search in PostgreSQL."""
+def test_kernel_is_installed() -> None:
+    """The test environment has the kernel; without it the service would search in PostgreSQL."""
     assert is_installed()

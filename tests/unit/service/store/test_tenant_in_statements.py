@@ -1,4 +1,4 @@
-"""Every statement says which tenant it is about, beside row security."""
+"""Every statement names its tenant, in addition to row-level security."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ FILTERS = (
 
 
 def modules() -> Iterator[ModuleType]:
-    for found in pkgutil.walk_packages(postgres.__path__, f"{postgres.__name__}."):
-        yield importlib.import_module(found.name)
+    for module_info in pkgutil.walk_packages(postgres.__path__, f"{postgres.__name__}."):
+        yield importlib.import_module(module_info.name)
 
 
 def constants() -> Iterator[tuple[str, Sql]]:
@@ -133,11 +133,13 @@ def tenant_conditions(scope: exp.Expr) -> set[str]:
     for place in filter(None, places):
         condition = place.this if isinstance(place, exp.Where) else place
         terms = condition.flatten() if isinstance(condition, exp.And) else (condition,)
-        aliases |= {alias for term in terms if isinstance(term, exp.EQ) and (alias := fenced(term.left, term.right))}
+        aliases |= {
+            alias for term in terms if isinstance(term, exp.EQ) and (alias := tenant_alias(term.left, term.right))
+        }
     return aliases
 
 
-def fenced(left: exp.Expr, right: exp.Expr) -> str:
+def tenant_alias(left: exp.Expr, right: exp.Expr) -> str:
     """The alias `a` of `a.tenant_id = :tenant`; empty: another comparison."""
     return left.table if isinstance(left, exp.Column) and left.name == "tenant_id" and is_tenant(right) else ""
 
@@ -146,7 +148,7 @@ def is_tenant(value: exp.Expr) -> bool:
     return isinstance(value, exp.Placeholder) and value.name in ("tenant", "of_tenant")
 
 
-def unfenced(statement: str) -> list[str]:
+def tables_without_tenant(statement: str) -> list[str]:
     """The tables of tenants that a statement reads or changes without naming the tenant, each with its alias."""
     tree = sqlglot.parse_one(statement, dialect="postgres")
     missing = []
@@ -171,11 +173,11 @@ def unfenced(statement: str) -> list[str]:
     [(name, each.text) for name, each in STATEMENTS if name not in ACROSS_TENANTS],
     ids=[name for name, _ in STATEMENTS if name not in ACROSS_TENANTS],
 )
-def test_a_statement_names_the_tenant_beside_every_table(name: str, statement: str) -> None:
-    """Each table of tenants stands beside `tenant_id = :tenant`, in every statement of the app role."""
+def test_statement_restricts_every_table_to_tenant(name: str, statement: str) -> None:
+    """Each tenant table has a condition `tenant_id = :tenant`, in every statement of the app role."""
     if statement.startswith(("BEGIN", "COMMIT", "ROLLBACK", "DEALLOCATE")):
         return
-    assert unfenced(statement) == [], name
+    assert tables_without_tenant(statement) == [], name
 
 
 @pytest.mark.parametrize(
@@ -192,13 +194,13 @@ def test_a_statement_names_the_tenant_beside_every_table(name: str, statement: s
         "SELECT count(*) FROM memories",
     ],
 )
-def test_a_statement_without_its_tenant_is_found(statement: str) -> None:
+def test_statement_without_tenant_is_detected(statement: str) -> None:
     """The check itself fails for a table whose tenant is missing, optional, another's or only joined."""
-    assert unfenced(statement) != []
+    assert tables_without_tenant(statement) != []
 
 
-def test_no_statement_is_made_elsewhere() -> None:
-    """Every function that makes a statement is one of those that these tests read."""
+def test_every_statement_builder_is_covered() -> None:
+    """Every function that builds a statement is one of those that these tests cover."""
     makers = set()
     for module in modules():
         for function in ast.walk(ast.parse(inspect.getsource(module))):
@@ -209,6 +211,6 @@ def test_no_statement_is_made_elsewhere() -> None:
     assert makers - {("driver.statement", "sql")} == BUILDERS
 
 
-def test_each_exception_is_a_statement() -> None:
-    """The list of sweeps across tenants names no statement that is gone."""
+def test_cross_tenant_exceptions_are_statements() -> None:
+    """The list of statements across tenants names existing statements only."""
     assert {name for name, _ in STATEMENTS} >= ACROSS_TENANTS

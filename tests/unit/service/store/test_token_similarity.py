@@ -1,4 +1,4 @@
-"""The native kernel compares word pieces exactly as the definition does: every similarity is equal to the last bit."""
+"""The native kernel compares word pieces like the reference implementation, equal to the last bit."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ drawn_states = st.builds(
 @example(drawn=Drawn(386, 5, [1, 0, 17]))
 @example(drawn=Drawn(1024, 4, [256]))
 @example(drawn=Drawn(4096, 3, [2, 11]))
-def test_the_kernel_gives_what_the_definition_gives(drawn: Drawn, instruction_set: str) -> None:
+def test_kernel_matches_reference_implementation(drawn: Drawn, instruction_set: str) -> None:
     query, texts = drawn.build()
     buffer = somabrain_kernel.max_similarities(texts, query.codes, query.scales, instruction_set)
     expected = max_similarities(query, texts)
@@ -69,7 +69,7 @@ def test_the_kernel_gives_what_the_definition_gives(drawn: Drawn, instruction_se
 
 
 @every_instruction_set
-def test_products_of_the_largest_numbers_do_not_overflow(instruction_set: str) -> None:
+def test_largest_products_do_not_overflow(instruction_set: str) -> None:
     for dimensions, sign in [(4096, 1), (4096, -1), (384, 1), (1_280, -1)]:
         codes = np.full((5, dimensions), 127 * sign, np.int8)
         query = QueryTokens(codes, np.full(5, 0.5), np.zeros((5, 2), np.int32))
@@ -82,7 +82,7 @@ def test_products_of_the_largest_numbers_do_not_overflow(instruction_set: str) -
         assert buffer == similarity.tobytes()
 
 
-def test_a_text_of_other_dimensions_is_refused() -> None:
+def test_text_with_other_dimensions_is_rejected() -> None:
     query, _ = Drawn(8, 1, []).build()
     _, texts = Drawn(12, 1, [1, 1]).build()
     _, equal = Drawn(8, 1, [2]).build()
